@@ -27,7 +27,8 @@ pub enum TlsError {
          of a sane length"
     )]
     TooLong { limit: usize },
-    #[error("the peer closed the TLS session in the middle of the handshake: its log says why")]
+    /// For the caller, who sees the end of the stream before the handshake is done.
+    #[error("the peer closed the connection in the middle of the TLS handshake: its log says why")]
     Closed,
     #[error("the peer broke off the TLS handshake with alert {0}: {cure}", cure = .0.cure())]
     Alert(Alert),

@@ -27,6 +27,9 @@ use super::suite::Suite;
 use super::verify::{take_refusal, workload_of};
 use crate::mesh::Identity;
 
+/// How many bytes of a peer that speaks no TLS are shown: enough for a request line.
+const FIRST_BYTES_SHOWN: usize = 16;
+
 /// A handshake under way.
 pub struct Handshake {
     /// `None` once the handshake is over, well or badly.
@@ -71,7 +74,6 @@ enum Step {
     Again,
     Record,
     Finish,
-    Closed,
 }
 
 // === impl Handshake ===
@@ -116,7 +118,6 @@ impl Handshake {
                     }
                 }
                 Ok(Step::Finish) => return self.finish(connection, received, out).map(Progress::Done),
-                Ok(Step::Closed) => return Err(TlsError::Closed),
                 Err(error) => {
                     self.write_alert(&mut connection, out);
                     return Err(error);
@@ -167,18 +168,21 @@ impl Handshake {
         self.pending.extend_from_slice(now);
         *received = later;
         if self.taken == 0 && !may_be_tls(&self.pending) {
-            let seen = [&self.pending[..], received].concat();
-            return Err(TlsError::NotTls {
-                first: quote(&String::from_utf8_lossy(&seen[..seen.len().min(16)])),
-            });
+            let first: Vec<u8> =
+                self.pending.iter().chain(*received).copied().take(FIRST_BYTES_SHOWN).collect();
+            return Err(TlsError::NotTls { first: quote(&String::from_utf8_lossy(&first)) });
         }
         Ok(now.len() == missing)
     }
 
-    /// Collects the alert that rustls queued when it failed. It gives that away before it looks at its input again, which
-    /// must stay as it is: rustls remembers places in it.
+    /// Collects the alert that rustls queued when it failed. rustls gives that away before it looks at its input again,
+    /// which must stay as it is, since rustls remembers places in it; and it must not come to look, or it fails twice.
     fn write_alert(&mut self, connection: &mut Connection, out: &mut Vec<u8>) {
-        while let Ok(Step::Again) = self.step(connection, out) {}
+        while connection.common().wants_write() {
+            if self.step(connection, out).is_err() {
+                return;
+            }
+        }
     }
 
     /// Takes the connection apart.
@@ -269,8 +273,7 @@ fn act<Data>(
         }
         Ok(ConnectionState::BlockedHandshake) => Ok(Step::Record),
         Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Finish),
-        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Closed),
-        Ok(_) => Err(rustls::Error::General("data in the middle of the handshake".to_owned())),
+        Ok(other) => Err(rustls::Error::General(format!("{other:?} in the middle of the handshake"))),
     };
     (status.discard, step)
 }

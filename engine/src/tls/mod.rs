@@ -33,6 +33,6 @@ pub use credentials::{Credentials, CredentialsError};
 pub use error::{CertificateFault, Fault, TlsError};
 pub use handshake::{Established, Handshake, Progress};
 pub use limits::{RECORD_DATA_MAX_BYTES, RECORD_LENGTH_MAX_BYTES};
-pub use record::{Opened, RecordError, RecordOpener, RecordSealer};
+pub use record::{Opened, RECORD_OVERHEAD_BYTES, RecordError, RecordOpener, RecordSealer};
 pub use suite::Suite;
 pub use utc::Utc;

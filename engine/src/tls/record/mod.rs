@@ -19,6 +19,9 @@ pub(super) const HEADER_BYTES: usize = 5;
 /// What sealing adds behind the plain bytes: the type of the content and the tag.
 const TRAILER_BYTES: usize = 1 + 16;
 
+/// What a record adds to the plain bytes it carries.
+pub const RECORD_OVERHEAD_BYTES: usize = HEADER_BYTES + TRAILER_BYTES;
+
 /// Types of content (RFC 8446 §5.1).
 pub(super) mod content {
     pub(in crate::tls) const ALERT: u8 = 21;

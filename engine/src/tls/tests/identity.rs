@@ -19,7 +19,7 @@ fn refused(pki: &Pki, leaf: impl Fn() -> Leaf, alert: AlertDescription, words: &
     let mut faults = ROLES.map(|role| {
         let peer = Peer::with_leaf(leaf()).start(role, &pki.root);
         let connected = Link::connect(role, &pki.credentials("us"), peer, &mut Cut::Whole);
-        let (error, verdict) = connected.err().expect("the peer's certificate is refused");
+        let (error, verdict) = *connected.err().expect("the peer's certificate is refused");
         for word in words {
             assert!(error.to_string().contains(word), "`{word}` is missing in: {error}");
         }
@@ -92,7 +92,7 @@ fn a_root_can_not_vouch_for_another_trust_domain() {
 
         let forged = other.leaf_with(with(|_| {}));
         let peer = Peer::with_leaf(forged).start(role, &ours.root);
-        let (error, _) = Link::connect(role, &credentials, peer, &mut Cut::Whole).err().unwrap();
+        let (error, _) = *Link::connect(role, &credentials, peer, &mut Cut::Whole).err().unwrap();
         assert!(matches!(error, TlsError::Certificate(CertificateFault::UnknownRoot { .. })), "{error}");
     }
 }
@@ -175,7 +175,7 @@ fn a_client_without_certificate_is_refused() {
     peer.leaf = None;
     let peer = peer.start(Role::Server, &pki.root);
     let refused = Link::connect(Role::Server, &pki.credentials("us"), peer, &mut Cut::Whole);
-    let (error, verdict) = refused.err().unwrap();
+    let (error, verdict) = *refused.err().unwrap();
     assert!(matches!(error, TlsError::NoCertificate), "{error}");
     let alert = AlertDescription::CertificateRequired;
     assert_eq!(verdict, Err(rustls::Error::AlertReceived(alert)));
@@ -219,7 +219,7 @@ fn credentials_that_can_not_work_are_refused_at_once() {
     let error = new(nameless.chain, nameless.key, &bundle);
     assert_eq!(error, CredentialsError::Certificate(CertificateFault::NoIdentity));
     let error = new(one.chain, one.key, &Pki::new("other.org").bundle());
-    assert_eq!(error, CredentialsError::NoRoots { trust_domain: pki.trust_domain.clone() });
+    assert_eq!(error, CredentialsError::NoRoots { trust_domain: pki.trust_domain });
 }
 
 #[test]

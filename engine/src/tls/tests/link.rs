@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
@@ -44,11 +44,17 @@ pub(super) struct Dice(pub(super) u64);
 /// What the rustls end is like, where it differs from an ordinary peer.
 pub(super) struct Peer {
     pub(super) leaf: Option<Leaf>,
-    pub(super) suite: Suite,
+    pub(super) suites: Vec<Suite>,
+    pub(super) groups: Vec<&'static dyn SupportedKxGroup>,
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) tickets: usize,
+    /// A server that writes before it has heard the client's Finished; rustls does so only where it asks for no
+    /// certificate.
     pub(super) half_rtt: bool,
 }
+
+/// Why our end failed, and what the peer says when it has our alert.
+pub(super) type Refused = (TlsError, Result<(), rustls::Error>);
 
 /// A connection after its handshake, and what is under way to us.
 pub(super) struct Link {
@@ -101,17 +107,27 @@ impl Peer {
 
     pub(super) fn with_leaf(leaf: Leaf) -> Self {
         let alpn = vec![b"h2".to_vec()];
-        Self { leaf: Some(leaf), suite: Suite::Aes128Gcm, alpn, tickets: 0, half_rtt: false }
+        Self {
+            leaf: Some(leaf),
+            suites: vec![Suite::Aes128Gcm],
+            groups: default_provider().kx_groups,
+            alpn,
+            tickets: 0,
+            half_rtt: false,
+        }
     }
 
     pub(super) fn suite(self, suite: Suite) -> Self {
-        Self { suite, ..self }
+        Self { suites: vec![suite], ..self }
     }
 
     /// The other end of a connection on which we are `role`. It verifies us only as far as `root` goes.
     pub(super) fn start(self, role: Role, root: &CertificateDer<'static>) -> Connection {
-        let provider =
-            Arc::new(CryptoProvider { cipher_suites: vec![rustls_suite(self.suite)], ..default_provider() });
+        let provider = Arc::new(CryptoProvider {
+            cipher_suites: self.suites.iter().copied().map(rustls_suite).collect(),
+            kx_groups: self.groups.clone(),
+            ..default_provider()
+        });
         match role {
             Role::Client => Connection::Server(self.server(provider, root)),
             Role::Server => Connection::Client(self.client(provider)),
@@ -125,12 +141,12 @@ impl Peer {
             .build()
             .unwrap();
         let leaf = self.leaf.unwrap();
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(leaf.chain, leaf.key)
-            .unwrap();
+        let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap();
+        let config = match self.half_rtt {
+            true => config.with_no_client_auth(),
+            false => config.with_client_cert_verifier(verifier),
+        };
+        let mut config = config.with_single_cert(leaf.chain, leaf.key).unwrap();
         config.alpn_protocols = self.alpn;
         config.send_tls13_tickets = self.tickets;
         config.send_half_rtt_data = self.half_rtt;
@@ -168,7 +184,7 @@ impl Link {
         credentials: &Credentials,
         mut peer: Connection,
         cut: &mut Cut,
-    ) -> Result<Self, (TlsError, Result<(), rustls::Error>)> {
+    ) -> Result<Self, Box<Refused>> {
         let mut handshake = start(role, credentials);
         let mut to_peer = Vec::new();
         let mut progress = handshake.advance(&[], &mut to_peer);
@@ -182,7 +198,7 @@ impl Link {
                 Ok(Progress::More) => {}
                 Err(error) => {
                     let verdict = give(&mut peer, &to_peer);
-                    return Err((error, verdict));
+                    return Err(Box::new((error, verdict)));
                 }
             }
             let verdict = give(&mut peer, &to_peer);
