@@ -1,1 +1,5 @@
 //! .
+
+/// Placeholder of the contract.
+#[derive(Debug)]
+pub struct Credentials {}
