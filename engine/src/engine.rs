@@ -143,7 +143,8 @@ impl Engine {
             let _ = introduce.send(Arc::clone(&mailboxes));
         }
         let shards = mailboxes.iter().zip(threads);
-        let shards = shards.map(|(mailbox, thread)| ShardHandle { mailbox: Arc::clone(mailbox), thread: Some(thread) });
+        let shards = shards
+            .map(|(mailbox, thread)| ShardHandle { mailbox: Arc::clone(mailbox), thread: Some(thread) });
         Ok(Self { shards: shards.collect(), reports, pods: Mutex::default() })
     }
 
@@ -160,9 +161,12 @@ impl Engine {
     pub async fn add_pod(&self, pod: Pod) -> Result<(), EngineError> {
         let uid = Arc::clone(&pod.uid);
         let failed = |cause: String| EngineError::Pod { uid: Arc::clone(&uid), cause };
-        let namespace = pod.netns.as_ref().map(namespace_id).transpose().map_err(|cause| {
-            failed(format!("its network namespace cannot be looked at: {cause}"))
-        })?;
+        let namespace = pod
+            .netns
+            .as_ref()
+            .map(namespace_id)
+            .transpose()
+            .map_err(|cause| failed(format!("its network namespace cannot be looked at: {cause}")))?;
         let known = self.pods().get(&uid).copied();
         match known {
             Some(known) if known == namespace => return Ok(()),
@@ -267,7 +271,8 @@ impl Pinning {
             Self::Spread => Ok(Some(allowed)),
             Self::List(wanted) => {
                 if let Some(core) = wanted.iter().find(|core| !allowed.contains(core)) {
-                    let cause = format!("core {core} of RINGWAY_PIN is not among those we may use: {allowed:?}");
+                    let cause =
+                        format!("core {core} of RINGWAY_PIN is not among those we may use: {allowed:?}");
                     return Err(EngineError::Start { shard: 0, cause });
                 }
                 Ok(Some(wanted.clone()))

@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use crate::headers;
 use crate::mesh::{self, Authority, Decision, Inbound, Refusal};
 use crate::net::{self, Accepted};
 use crate::observe::{ConnectionRecord, Direction};
@@ -54,9 +53,13 @@ pub(crate) async fn serve_stream(shard: Rc<Shard>, requested: Requested) {
 async fn deliver(shard: &Rc<Shard>, requested: &Requested) -> Result<(), (u16, String)> {
     let Requested { relay, tunnel, request, .. } = requested;
     if request.method != "CONNECT" {
-        return Err((BAD_REQUEST, format!("the peer sent {}, and only CONNECT is served here", request.method)));
+        return Err((
+            BAD_REQUEST,
+            format!("the peer sent {}, and only CONNECT is served here", request.method),
+        ));
     }
-    let authority: Authority = request.authority.parse().map_err(|cause| (BAD_REQUEST, format!("{cause}")))?;
+    let authority: Authority =
+        request.authority.parse().map_err(|cause| (BAD_REQUEST, format!("{cause}")))?;
     let Some(workload) = shard.own_workload(&tunnel.pod).await else {
         return Err((SERVICE_UNAVAILABLE, Ending::UnknownWorkload(&tunnel.pod).to_string()));
     };
@@ -67,9 +70,9 @@ async fn deliver(shard: &Rc<Shard>, requested: &Requested) -> Result<(), (u16, S
         record.source_identity = Some(tunnel.peer.clone());
         record.hbone_destination = Some(delivery.target);
         record.destination_identity = Some(workload.identity.clone());
-        *record = record.clone().to_workload(Some(&workload)).to_service(delivery.service.as_deref());
+        *record = record.clone().with_destination(Some(&workload)).with_service(delivery.service.as_deref());
         if let Some(source) = snapshot.workload_by_ip(tunnel.remote.ip()) {
-            *record = record.clone().from_workload(source);
+            *record = record.clone().with_source(source);
             record.source_identity = Some(tunnel.peer.clone());
         }
     });
@@ -87,10 +90,11 @@ async fn deliver(shard: &Rc<Shard>, requested: &Requested) -> Result<(), (u16, S
         (SERVICE_UNAVAILABLE, format!("connecting to the application at {} failed: {cause}", delivery.target))
     };
     let source = tunnel.pod.transparent.then(|| tunnel.remote.ip());
-    let app = net::to_application(&tunnel.pod.netns, delivery.target, source, &shard.options).map_err(unavailable)?;
+    let app = net::to_application(&tunnel.pod.netns, delivery.target, source, &shard.options)
+        .map_err(unavailable)?;
     let deadline = shard.driver.now() + CONNECT_TIMEOUT;
     shard.driver.connect(app.as_fd(), delivery.target, deadline).await.map_err(unavailable)?;
-    let baggage = shard.config.response_baggage.then(|| headers::baggage(&workload));
+    let baggage = shard.config.response_baggage.then(|| workload.baggage());
     let answer = baggage.as_ref().map(|baggage| [("baggage", baggage.as_str())]);
     let answer = answer.as_ref().map_or(&[][..], |headers| &headers[..]);
     shard.tables.borrow_mut().attach_app(*relay, app, answer);

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::headers;
 use crate::hbone::ErrorCode;
+use crate::headers;
 use crate::mesh::{self, HboneRoute, Route, Workload};
 use crate::net::Accepted;
 use crate::observe::{ConnectionRecord, Direction};
@@ -34,11 +34,11 @@ pub(crate) async fn serve(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepte
     let Some(source) = shard.own_workload(&pod).await else {
         return refuse(&shard, accepted.socket, record, Ending::UnknownWorkload(&pod));
     };
-    let record = record.from_workload(&source);
+    let record = record.with_source(&source);
     match mesh::route(&shard.snapshot(), &source, accepted.destination, shard.entropy()) {
         Route::Hbone(route) => through_tunnel(shard, pod, accepted, &source, &route, record).await,
         Route::Passthrough { target, workload, service } => {
-            let record = record.to_workload(workload.as_deref()).to_service(service.as_deref());
+            let record = record.with_destination(workload.as_deref()).with_service(service.as_deref());
             passthrough::connect(shard, pod, accepted, target, None, record).await;
         }
         Route::Refuse(refusal) => refuse(&shard, accepted.socket, record, Ending::Refused(&refusal)),
@@ -108,7 +108,7 @@ async fn through_tunnel(
 }
 
 fn described(record: ConnectionRecord, route: &HboneRoute) -> ConnectionRecord {
-    let mut record = record.to_workload(Some(&route.workload)).to_service(route.service.as_deref());
+    let mut record = record.with_destination(Some(&route.workload)).with_service(route.service.as_deref());
     record.destination = route.target;
     record.hbone_destination = Some(SocketAddr::clone(&route.authority));
     record.destination_identity = Some(route.workload.identity.clone());

@@ -23,9 +23,9 @@ pub(crate) async fn serve_inbound(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted:
         return refuse(&shard, accepted.socket, record, Ending::UnknownWorkload(&pod));
     };
     let snapshot = shard.snapshot();
-    let mut record = record.to_workload(Some(&workload));
+    let mut record = record.with_destination(Some(&workload));
     if let Some(source) = snapshot.workload_by_ip(source.ip()) {
-        record = record.from_workload(source);
+        record = record.with_source(source);
     }
     let inbound = Inbound { identity: None, source: source.ip(), destination, workload: &workload };
     if let Decision::Deny(denial) = mesh::authorise(&snapshot, &inbound).decision {

@@ -60,7 +60,6 @@ impl Accepted {
             Port::Hbone => local,
             Port::Outbound | Port::Plain => original_destination(&handle).unwrap_or(local),
         };
-        drop(handle);
         Ok(Self { socket, port, source, destination })
     }
 
@@ -85,9 +84,9 @@ fn original_destination(socket: &SockRef<'_>) -> Option<SocketAddr> {
 
 /// IPv4 in IPv6 clothing becomes IPv4.
 fn canonical(address: &SockAddr) -> io::Result<SocketAddr> {
-    let address = address
-        .as_socket()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the kernel gave an address that is not IP"))?;
+    let address = address.as_socket().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the kernel gave an address that is not IP")
+    })?;
     let ip: IpAddr = address.ip().to_canonical();
     Ok(SocketAddr::new(ip, address.port()))
 }

@@ -64,14 +64,14 @@ impl ConnectionRecord {
     }
 
     /// The same, from a workload that is known. Its identity is what it would prove, if it did.
-    pub(crate) fn from_workload(mut self, workload: &Workload) -> Self {
+    pub(crate) fn with_source(mut self, workload: &Workload) -> Self {
         self.source_workload = Some(Arc::clone(&workload.name));
         self.source_namespace = Some(Arc::clone(&workload.identity.namespace));
         self.source_identity = Some(workload.identity.clone());
         self
     }
 
-    pub(crate) fn to_workload(mut self, workload: Option<&Workload>) -> Self {
+    pub(crate) fn with_destination(mut self, workload: Option<&Workload>) -> Self {
         if let Some(workload) = workload {
             self.destination_workload = Some(Arc::clone(&workload.name));
             self.destination_namespace = Some(Arc::clone(&workload.identity.namespace));
@@ -79,7 +79,7 @@ impl ConnectionRecord {
         self
     }
 
-    pub(crate) fn to_service(mut self, service: Option<&Service>) -> Self {
+    pub(crate) fn with_service(mut self, service: Option<&Service>) -> Self {
         self.destination_service = service.map(|service| Arc::clone(&service.key.hostname));
         self
     }

@@ -25,12 +25,14 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Header bytes of an answer that we read; the contract's value for clients.
-const CLIENT_HEADER_LIST_MAX_BYTES: u32 = 16 * 1024;
+const CLIENT_HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 
 /// Why there is no tunnel.
 #[derive(Clone, Debug, Error)]
 pub(crate) enum SetupError {
-    #[error("connecting to the peer's proxy at {target} failed: {cause}; is port 15008 open between the nodes?")]
+    #[error(
+        "connecting to the peer's proxy at {target} failed: {cause}; is port 15008 open between the nodes?"
+    )]
     Connect { target: SocketAddr, cause: String },
     #[error("the peer's proxy at {target} did not finish the handshake within 10 s")]
     Slow { target: SocketAddr },
@@ -151,7 +153,8 @@ async fn exchange(
         let Some(received) = driver.recv_some(socket).await.map_err(broken)? else {
             return Err(SetupError::Tls {
                 target: peer,
-                cause: "the peer closed the connection in the middle of the handshake; its log says why".to_owned(),
+                cause: "the peer closed the connection in the middle of the handshake; its log says why"
+                    .to_owned(),
             });
         };
         progress = handshake.advance(&received, &mut out);
@@ -171,7 +174,7 @@ fn settings(shard: &Shard, side: Side) -> Settings {
     settings.frame_size = shard.config.frame_size;
     if side == Side::Client {
         settings.streams_max = shard.config.tunnel_streams_max;
-        settings.header_list_max = CLIENT_HEADER_LIST_MAX_BYTES;
+        settings.header_list_max = CLIENT_HEADER_LIST_BYTES_MAX;
     }
     settings
 }

@@ -8,7 +8,7 @@ use super::{Phase, Side, Tunnel};
 use crate::hbone::{ErrorCode, Request, StreamId};
 use crate::net;
 use crate::observe::{ConnectionRecord, Direction};
-use crate::pool::TUNNEL_BUFFERED_MAX_BYTES;
+use crate::pool::TUNNEL_BUFFERED_BYTES_MAX;
 use crate::relay::{self, Relay};
 use crate::shard::{Key, Kind, Requested, Tables};
 
@@ -46,7 +46,8 @@ impl Tables {
         tunnel.sealer.flush(&mut tunnel.out);
         let records = std::mem::take(&mut tunnel.out);
         tunnel.in_flight = records.len();
-        tunnel.sending = Some(self.driver.send(tunnel.socket.as_fd(), records, 0, key.token(Kind::TunnelSend)));
+        tunnel.sending =
+            Some(self.driver.send(tunnel.socket.as_fd(), records, 0, key.token(Kind::TunnelSend)));
     }
 
     pub(crate) fn tunnel_sent(&mut self, key: Key, buffer: Vec<u8>, result: io::Result<()>) {
@@ -63,7 +64,9 @@ impl Tables {
                 self.receive_more(key);
             }
             (Phase::Ending, Ok(())) if !tunnel.out.is_empty() => self.send_tunnel(key),
-            (Phase::Ending, Ok(())) if tunnel.intake.is_over() => self.close_tunnel(key, "both sides ended the tunnel"),
+            (Phase::Ending, Ok(())) if tunnel.intake.is_over() => {
+                self.close_tunnel(key, "both sides ended the tunnel")
+            }
             (Phase::Ending, Ok(())) => net::shut_down_write(tunnel.fd()),
         }
     }
@@ -72,7 +75,7 @@ impl Tables {
     pub(crate) fn stream_requested(&mut self, key: Key, stream: StreamId, request: Box<Request>, end: bool) {
         let started = self.driver.now();
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let full = tunnel.buffered >= TUNNEL_BUFFERED_MAX_BYTES;
+        let full = tunnel.buffered >= TUNNEL_BUFFERED_BYTES_MAX;
         if full || !self.accepting_streams || tunnel.facts.side == Side::Client {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.reset(stream, ErrorCode::REFUSED_STREAM, &mut seal);
@@ -85,7 +88,7 @@ impl Tables {
         tunnel.session.set_slot(stream, relay.slot());
         tunnel.relays += 1;
         let facts = std::rc::Rc::clone(&tunnel.facts);
-        self.requested.push(Requested { relay, tunnel: facts, stream, request });
+        self.requested.push(Requested { relay, tunnel: facts, request });
     }
 
     /// The heartbeat of a tunnel, or the end of its patience.
@@ -136,9 +139,10 @@ impl Tables {
 
     /// A tunnel that takes no more streams ends with its last one.
     pub(crate) fn end_if_drained(&mut self, key: Key) {
-        let drained = self.tunnels.get(key).is_some_and(|tunnel| {
-            tunnel.is_live() && tunnel.session.is_draining() && tunnel.relays == 0
-        });
+        let drained = self
+            .tunnels
+            .get(key)
+            .is_some_and(|tunnel| tunnel.is_live() && tunnel.session.is_draining() && tunnel.relays == 0);
         if drained {
             self.end_tunnel(key, "drained");
         }
@@ -185,9 +189,8 @@ impl Tables {
 
     /// Forgets a closed tunnel, and closes its socket, once nothing of it is with the kernel.
     pub(crate) fn settle_tunnel(&mut self, key: Key) {
-        let settled = self.tunnels.get(key).is_some_and(|tunnel| {
-            tunnel.phase == Phase::Closed && tunnel.is_at_rest()
-        });
+        let settled =
+            self.tunnels.get(key).is_some_and(|tunnel| tunnel.phase == Phase::Closed && tunnel.is_at_rest());
         if settled && let Some(tunnel) = self.tunnels.remove(key) {
             self.tunnels_left = true;
             self.buffers.recycle(tunnel.out);

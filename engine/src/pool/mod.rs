@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake};
 pub(crate) use tunnel::{
-    Heartbeat, Phase, Seal, Side, TUNNEL_BUFFERED_MAX_BYTES, TUNNEL_UNSENT_MAX_BYTES, Tunnel, TunnelFacts,
+    Heartbeat, Phase, Seal, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX, Tunnel, TunnelFacts,
 };
 
 use crate::mesh::Identity;
@@ -54,7 +54,11 @@ enum Place {
 impl Shard {
     /// A tunnel with room for one more stream, made if there is none. Callers open their stream before they await
     /// anything else.
-    pub(crate) async fn tunnel(self: &Rc<Self>, pod: &Rc<LocalPod>, key: &PoolKey) -> Result<Key, SetupError> {
+    pub(crate) async fn tunnel(
+        self: &Rc<Self>,
+        pod: &Rc<LocalPod>,
+        key: &PoolKey,
+    ) -> Result<Key, SetupError> {
         loop {
             let place = self.pool.borrow_mut().place(key, &self.tables.borrow().tunnels);
             match place {

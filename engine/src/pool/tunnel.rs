@@ -15,11 +15,11 @@ use crate::uring::{OpId, TimerId};
 
 /// Sealed and not yet taken by the kernel, per tunnel. A message that comes while a transfer runs waits behind this
 /// much and no more (rules of a tunnel, 2); a transfer asks for more of its application only below it.
-pub(crate) const TUNNEL_UNSENT_MAX_BYTES: usize = 256 * 1024;
+pub(crate) const TUNNEL_UNSENT_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of one tunnel that applications have not taken yet, beyond which it accepts no further stream. Sixteen
 /// standing readers with full windows.
-pub(crate) const TUNNEL_BUFFERED_MAX_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const TUNNEL_BUFFERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -108,7 +108,11 @@ impl Tunnel {
 
     /// How long it has carried no stream.
     pub(crate) fn unused(&self, now: Instant) -> Duration {
-        if self.relays > 0 { Duration::ZERO } else { now.saturating_duration_since(self.heartbeat.unused_since) }
+        if self.relays > 0 {
+            Duration::ZERO
+        } else {
+            now.saturating_duration_since(self.heartbeat.unused_since)
+        }
     }
 
     pub(crate) fn unsent(&self) -> usize {
@@ -116,7 +120,7 @@ impl Tunnel {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.unsent() < TUNNEL_UNSENT_MAX_BYTES
+        self.unsent() < TUNNEL_UNSENT_BYTES_MAX
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -128,7 +132,7 @@ impl Tunnel {
         self.is_live()
             && !self.session.is_draining()
             && self.session.capacity() > 0
-            && self.buffered < TUNNEL_BUFFERED_MAX_BYTES
+            && self.buffered < TUNNEL_BUFFERED_BYTES_MAX
     }
 
     /// A relay left, with so many bytes that its application never took.

@@ -187,7 +187,8 @@ impl Tables {
 
     /// Starts watching a relay whose socket has nothing else armed.
     pub(crate) fn guard(relay: &mut Relay, driver: &Driver, key: Key) {
-        if relay.guard.is_none() && relay.is_open()
+        if relay.guard.is_none()
+            && relay.is_open()
             && let Some(app) = relay.app.as_ref()
         {
             relay.guard = Some(driver.watch(app.as_fd(), key.token(Kind::AppWatch)));

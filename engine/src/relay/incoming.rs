@@ -11,7 +11,7 @@ use crate::uring::Received;
 
 /// Unsent bytes of a tunnel beyond which its peer is not read from. Far above the budget of transfers, so that only
 /// what the session answers by itself can reach it.
-const TUNNEL_ANSWERS_MAX_BYTES: usize = 1024 * 1024;
+const TUNNEL_ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 
 impl Tables {
     /// The tunnel's socket has something for us.
@@ -46,7 +46,7 @@ impl Tables {
         if tunnel.phase == pool::Phase::Closed {
             return self.settle_tunnel(key);
         }
-        if tunnel.unsent() >= TUNNEL_ANSWERS_MAX_BYTES {
+        if tunnel.unsent() >= TUNNEL_ANSWERS_BYTES_MAX {
             return tunnel.intake.pause(&self.driver);
         }
         tunnel.intake.arm(&self.driver, tunnel.socket.as_fd(), key.token(Kind::TunnelReceive));
@@ -158,9 +158,15 @@ impl Tables {
             match session.next(&mut plain, &mut seal) {
                 Ok(None) => break,
                 Ok(Some(Event::Data { slot, bytes, .. })) if slot != NO_SLOT => {
-                    self.pieces.push(Piece { slot, from: bytes.as_ptr() as usize - base, length: bytes.len() });
+                    self.pieces.push(Piece {
+                        slot,
+                        from: bytes.as_ptr() as usize - base,
+                        length: bytes.len(),
+                    });
                 }
-                Ok(Some(Event::Request { stream, request, end })) => self.stream_requested(key, stream, request, end),
+                Ok(Some(Event::Request { stream, request, end })) => {
+                    self.stream_requested(key, stream, request, end)
+                }
                 Ok(Some(event)) => {
                     if let Some(happening) = Happening::of(event) {
                         self.happenings.push((self.pieces.len(), happening));

@@ -48,7 +48,7 @@ impl Tables {
         let mut moved = 0;
         while let Some(lease) = relay.held.front() {
             let allowed = if bulk { 1 } else { MESSAGES_OVER_BUDGET };
-            if tunnel.unsent() >= allowed * crate::pool::TUNNEL_UNSENT_MAX_BYTES {
+            if tunnel.unsent() >= allowed * crate::pool::TUNNEL_UNSENT_BYTES_MAX {
                 break;
             }
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
@@ -80,7 +80,8 @@ impl Tables {
         if drained && relay.turn.app_ended {
             return self.end_stream(key);
         }
-        let open = tunnel.session.sendable(relay.stream) > 0 && (tunnel.has_room() || !relay.intake.is_bulk());
+        let open =
+            tunnel.session.sendable(relay.stream) > 0 && (tunnel.has_room() || !relay.intake.is_bulk());
         if drained && open {
             relay.intake.arm(driver, app, key.token(Kind::AppReceive));
         } else {

@@ -12,7 +12,7 @@ use crate::shard::{Key, Kind, LocalPod, Tables};
 use crate::uring::{Driver, OpId, Received};
 
 /// What one direction may hold that its reader has not taken: beyond it the sender is not read from.
-const LANE_HELD_MAX_BYTES: usize = 256 * 1024;
+const LANE_HELD_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -88,16 +88,16 @@ impl Pair {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.lanes.iter().all(|lane| {
-            lane.guard.is_none() && lane.intake.is_at_rest() && lane.outlet.is_at_rest()
-        })
+        self.lanes
+            .iter()
+            .all(|lane| lane.guard.is_none() && lane.intake.is_at_rest() && lane.outlet.is_at_rest())
     }
 
     /// Receives in this direction if its reader keeps up, or watches for an RST if not.
     fn receive(&mut self, way: Way, driver: &Driver, key: Key) {
         let lane = &mut self.lanes[way as usize];
         let sender = self.sockets[way as usize].as_fd();
-        if lane.outlet.pending() <= LANE_HELD_MAX_BYTES && !lane.ended {
+        if lane.outlet.pending() <= LANE_HELD_BYTES_MAX && !lane.ended {
             lane.intake.arm(driver, sender, key.token(way.receive()));
         } else {
             lane.intake.pause(driver);
@@ -154,7 +154,9 @@ impl Tables {
                 lane.ended = true;
             }
             Received::Cancelled => {}
-            Received::Failed(cause) => return self.drop_pair(key, &format!("one side reset the connection: {cause}")),
+            Received::Failed(cause) => {
+                return self.drop_pair(key, &format!("one side reset the connection: {cause}"));
+            }
         }
         self.go_on(key, way);
     }

@@ -38,7 +38,9 @@ impl Buffers {
         let capacity = buffer.capacity();
         if (BUFFER_BYTES..=KEPT_BYTES_MAX).contains(&capacity) && self.large.len() < KEPT_BUFFERS_MAX {
             self.large.push(buffer);
-        } else if (SMALL_BYTES..=KEPT_SMALL_BYTES_MAX).contains(&capacity) && self.small.len() < KEPT_SMALL_MAX {
+        } else if (SMALL_BYTES..=KEPT_SMALL_BYTES_MAX).contains(&capacity)
+            && self.small.len() < KEPT_SMALL_MAX
+        {
             self.small.push(buffer);
         }
     }

@@ -60,7 +60,8 @@ pub(crate) fn start(
             match executor {
                 Ok(executor) => executor.run(live(plan, ready, neighbours)),
                 Err(cause) => {
-                    let cause = format!("glommio refused: {cause}; it needs 512 KiB of locked memory (ulimit -l)");
+                    let cause =
+                        format!("glommio refused: {cause}; it needs 512 KiB of locked memory (ulimit -l)");
                     let _ = ready.send((id, Err(cause)));
                 }
             }

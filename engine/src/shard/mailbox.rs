@@ -29,10 +29,21 @@ const SNAPSHOTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Command {
     Publish(Arc<Snapshot>),
-    AddPod { pod: PodSpec, listen: bool, answer: Answer<Result<(), String>> },
-    RemovePod { uid: Arc<str>, answer: Answer<Result<(), String>> },
+    AddPod {
+        pod: PodSpec,
+        listen: bool,
+        answer: Answer<Result<(), String>>,
+    },
+    RemovePod {
+        uid: Arc<str>,
+        answer: Answer<Result<(), String>>,
+    },
     /// A connection that another shard accepted.
-    Adopt { pod: Arc<str>, port: Port, socket: OwnedFd },
+    Adopt {
+        pod: Arc<str>,
+        port: Port,
+        socket: OwnedFd,
+    },
     /// Accept nothing more; let what runs come to its end.
     Drain,
     /// End now.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{Buffers, Key, Kind, Listener, Table};
-use crate::hbone::{Request, StreamId};
+use crate::hbone::Request;
 use crate::observe::ConnectionRecord;
 use crate::pool::{Tunnel, TunnelFacts};
 use crate::relay::{Happening, Pair, Piece, Relay, Way};
@@ -37,7 +37,6 @@ pub(crate) struct Tables {
 pub(crate) struct Requested {
     pub(crate) relay: Key,
     pub(crate) tunnel: Rc<TunnelFacts>,
-    pub(crate) stream: StreamId,
     pub(crate) request: Box<Request>,
 }
 
@@ -86,13 +85,11 @@ impl Tables {
                 Some((Kind::PairWatchBack, key)) => self.pair_polled(key, Way::Back, result.unwrap_or(0)),
                 _ => debug_assert!(false, "a poll of nobody"),
             },
-            Completion::Timer { token } => {
-                match Key::of(token) {
-                    Some((Kind::TunnelTimer, key)) => self.tunnel_tick(key),
-                    Some((Kind::ListenerTimer, key)) => self.accept(key),
-                    _ => debug_assert!(false, "a timer of nobody"),
-                }
-            }
+            Completion::Timer { token } => match Key::of(token) {
+                Some((Kind::TunnelTimer, key)) => self.tunnel_tick(key),
+                Some((Kind::ListenerTimer, key)) => self.accept(key),
+                _ => debug_assert!(false, "a timer of nobody"),
+            },
             Completion::Accepted { .. } | Completion::Doorbell => {
                 debug_assert!(false, "the shard takes these itself");
             }
