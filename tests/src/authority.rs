@@ -1,25 +1,21 @@
-//! The certificate authority of a test: the directory the proxies share, and certificates no proxy would issue.
+//! Certificates no proxy would issue, under the root the proxies share or under a stranger's.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
-/// The names inside RINGWAY_CA_DIR.
-pub const ROOT_CERT_FILE: &str = "root-cert.pem";
-pub const ROOT_KEY_FILE: &str = "root-key.pem";
+use crate::proxy::{ROOT_CERT_FILE, ROOT_KEY_FILE};
 
-/// A root certificate and its key, in a directory.
+/// A root certificate and its key.
 #[derive(Debug)]
 pub struct Authority {
-    directory: PathBuf,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -45,34 +41,22 @@ pub enum Validity {
 }
 
 impl Authority {
-    /// Makes a new root in `directory`.
-    pub fn create(directory: &Path) -> Result<Self> {
-        let key = KeyPair::generate()?;
+    /// The root in `directory`, as RINGWAY_CA_DIR holds it.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = directory.join(name);
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+        };
+        let key = KeyPair::from_pem(&read(ROOT_KEY_FILE)?)?;
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(&read(ROOT_CERT_FILE)?, key)? })
+    }
+
+    /// A root nobody knows.
+    pub fn stranger() -> Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = name("cluster.local");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key)?.pem();
-        Self::write(directory, &certificate, &key.serialize_pem())
-    }
-
-    /// Puts a root made elsewhere into `directory`.
-    pub fn adopt(directory: &Path, certificate: &Path, key: &Path) -> Result<Self> {
-        let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
-        Self::write(directory, &read(certificate)?, &read(key)?)
-    }
-
-    fn write(directory: &Path, certificate: &str, key: &str) -> Result<Self> {
-        let key_file = directory.join(ROOT_KEY_FILE);
-        fs::write(directory.join(ROOT_CERT_FILE), certificate)?;
-        fs::write(&key_file, key)?;
-        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
-        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
-        Ok(Self { directory: directory.to_owned(), issuer })
-    }
-
-    pub fn directory(&self) -> &Path {
-        &self.directory
+        Ok(Self { issuer: Issuer::new(params, KeyPair::generate()?) })
     }
 
     /// A certificate with these URI SANs.
@@ -98,10 +82,4 @@ impl Authority {
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         })
     }
-}
-
-fn name(organisation: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::OrganizationName, organisation);
-    name
 }

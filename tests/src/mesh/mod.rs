@@ -2,7 +2,7 @@
 
 pub mod config;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use nix::sys::signal::Signal;
 
 pub use config::Extra;
 
-use crate::authority::Authority;
 use crate::lab::{Lab, Node, Pod};
 use crate::process::{Process, wait_until};
 use crate::proxy::{self, POD_PORTS, ProxyKind, ProxyOptions};
@@ -39,13 +38,13 @@ struct NodeProxy {
     processes: Vec<Process>,
 }
 
-/// The lab, the authority, and the running proxies.
+/// The lab and the running proxies.
 #[derive(Debug)]
 pub struct Mesh {
     // In the order in which they have to go: processes before the namespaces they run in.
     proxies: Vec<NodeProxy>,
     pub lab: Lab,
-    pub authority: Authority,
+    authority_directory: PathBuf,
     directory: PathBuf,
     options: MeshOptions,
 }
@@ -61,29 +60,29 @@ impl Mesh {
         let run = Run::current()?;
         let directory = run.unique_directory("mesh")?;
         let authority_directory = run.unique_directory("authority")?;
-        let authority = if options.kinds.contains(&ProxyKind::Ztunnel) {
-            // ztunnel's test authority is built into it: the others have to share it.
-            let (certificate, key) = proxy::ztunnel_authority()?;
-            Authority::adopt(&authority_directory, &certificate, &key)?
-        } else {
-            Authority::create(&authority_directory)?
-        };
+        if options.kinds.contains(&ProxyKind::Ztunnel) {
+            proxy::borrow_ztunnel_authority(&authority_directory)?;
+        }
         let nodes = lab.nodes().to_vec();
-        let mut mesh = Self { proxies: Vec::new(), lab, authority, directory, options };
+        let mut mesh = Self { proxies: Vec::new(), lab, authority_directory, directory, options };
         config::write_xds(&mesh.xds_file(), &mesh.lab, &mesh.options.extra)?;
         for (at, node) in nodes.into_iter().enumerate() {
             let kind = mesh.options.kinds.get(at).copied().unwrap_or(ProxyKind::Ringway);
             config::write_pods(&mesh.pods_file(&node), &mesh.lab, &node)?;
             for pod in mesh.enrolled(&node) {
-                install_redirect(kind, &pod)?;
+                mesh.install_redirect(kind, &pod)?;
             }
             let processes = mesh.start_processes(&node, kind)?;
             mesh.proxies.push(NodeProxy { node, kind, processes });
-        }
-        for at in 0..mesh.proxies.len() {
+            // One after the other: the first makes the root certificate that the others then find.
             mesh.wait_ready(at)?;
         }
         Ok(mesh)
+    }
+
+    /// RINGWAY_CA_DIR: the root all proxies share.
+    pub fn authority_directory(&self) -> &Path {
+        &self.authority_directory
     }
 
     /// The local xDS file all proxies read.
@@ -108,7 +107,7 @@ impl Mesh {
         let pod = self.lab.add_pod(&node, spec)?;
         config::write_xds(&self.xds_file(), &self.lab, &self.options.extra)?;
         config::write_pods(&self.pods_file(&node), &self.lab, &node)?;
-        install_redirect(kind, &pod)?;
+        self.install_redirect(kind, &pod)?;
         wait_captured(&pod)?;
         Ok(pod)
     }
@@ -149,6 +148,22 @@ impl Mesh {
         processes.try_for_each(Process::expect_running)
     }
 
+    /// `ringway redirect ACTION --netns PATH` for a pod; what it wrote.
+    pub fn redirect(&self, action: &str, pod: &Pod) -> Result<String> {
+        let mut command = Command::new(self.options.proxy.ringway_binary()?);
+        command.args(["redirect", action, "--netns"]).arg(pod.netns.path());
+        shell::output(&mut command)
+    }
+
+    /// Installs redirection in a pod, the way the proxy's users do.
+    fn install_redirect(&self, kind: ProxyKind, pod: &Pod) -> Result<()> {
+        match kind {
+            ProxyKind::Direct => Ok(()),
+            ProxyKind::Ztunnel => redirect::install(&pod.netns),
+            ProxyKind::Ringway => self.redirect("add", pod).map(drop),
+        }
+    }
+
     fn enrolled(&self, node: &Node) -> Vec<Arc<Pod>> {
         self.lab.pods_of(node).filter(|pod| pod.spec.enrolled).cloned().collect()
     }
@@ -159,7 +174,7 @@ impl Mesh {
             ProxyKind::Direct => Ok(Vec::new()),
             ProxyKind::Ringway => {
                 let pods = self.pods_file(node);
-                let mut command = options.ringway(node, &xds, &pods, self.authority.directory())?;
+                let mut command = options.ringway(node, &xds, &pods, &self.authority_directory)?;
                 Ok(vec![Process::start(&format!("ringway-{}", node.name), &node.netns, &mut command)?])
             }
             ProxyKind::Ztunnel => {
@@ -199,22 +214,6 @@ pub fn wait_captured(pod: &Pod) -> Result<()> {
         let sockets = pod.netns.run("ss --tcp --listening --numeric --no-header")?;
         Ok(POD_PORTS.iter().all(|port| sockets.contains(&format!(":{port} "))).then_some(()))
     })
-}
-
-/// Installs redirection in a pod, the way the proxy's users do.
-fn install_redirect(kind: ProxyKind, pod: &Pod) -> Result<()> {
-    match kind {
-        ProxyKind::Direct => Ok(()),
-        ProxyKind::Ztunnel => redirect::install(&pod.netns),
-        ProxyKind::Ringway => ringway_redirect("add", pod).map(drop),
-    }
-}
-
-/// `ringway redirect ACTION --netns PATH` for a pod; what it wrote.
-pub fn ringway_redirect(action: &str, pod: &Pod) -> Result<String> {
-    let mut command = Command::new(proxy::ringway_binary()?);
-    command.args(["redirect", action, "--netns"]).arg(pod.netns.path());
-    shell::output(&mut command)
 }
 
 /// The topology of most tests: two nodes, each with one enrolled pod, `client` and `server`.
