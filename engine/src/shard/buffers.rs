@@ -10,9 +10,13 @@ const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// leaves behind.
 const KEPT_BUFFERS_MAX: usize = 64;
 
-/// Small buffers, for what waits for an application: made for a few messages, grown up to one chunk of a queue.
+/// Small buffers, for what waits for an application: made for a few messages, grown up to one link of a queue.
 const SMALL_BYTES: usize = 4 * 1024;
+
+/// A small buffer that grew beyond one link of a queue is freed instead of kept.
 const KEPT_SMALL_BYTES_MAX: usize = 64 * 1024;
+
+/// Small buffers kept for the next message: one for each connection of a busy turn.
 const KEPT_SMALL_MAX: usize = 256;
 
 #[derive(Debug, Default)]
