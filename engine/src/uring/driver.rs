@@ -16,6 +16,7 @@ use super::completion::{Completion, RecvMode, Token};
 use super::counters::{Count, Counters, Counting};
 use super::doorbell::Doorbell;
 use super::ops::{BULK, CHATTY, Kind, OpId, Ops, Owner, State};
+use super::preflight::{Failure, explain_setup_now};
 use super::ring::{Cqe, Ring};
 use super::submit::Request;
 use super::timers::{Clock, TimerId, Wheel};
@@ -41,8 +42,8 @@ pub struct DriverConfig {
 pub enum DriverError {
     #[error("driver configuration: {0}")]
     Config(&'static str),
-    #[error("io_uring_setup failed: {0}")]
-    Setup(io::Error),
+    #[error("{0}")]
+    Setup(Failure),
     #[error("receive buffers ({buffers} x {size} bytes) could not be given to io_uring: {error}")]
     Buffers { buffers: u16, size: u32, error: io::Error },
     #[error("eventfd of the doorbell: {0}")]
@@ -99,7 +100,8 @@ impl Driver {
     /// A driver for this thread. The error says what the system lacks.
     pub fn new(config: &DriverConfig) -> Result<Self, DriverError> {
         config.check()?;
-        let ring = Ring::new(config.entries).map_err(DriverError::Setup)?;
+        let ring =
+            Ring::new(config.entries).map_err(|error| DriverError::Setup(explain_setup_now(&error)))?;
         let chatty = register(&ring, CHATTY, config.chatty)?;
         let bulk = register(&ring, BULK, config.bulk)?;
         let bell = Doorbell::new().map_err(|errno| DriverError::Doorbell(errno.into()))?;

@@ -31,6 +31,7 @@ mod doorbell;
 mod driver;
 mod futures;
 mod ops;
+pub mod preflight;
 mod ring;
 mod submit;
 mod timers;

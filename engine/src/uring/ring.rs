@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, Submitter, squeue};
+use io_uring::{EnterFlags, IoUring, Parameters, Probe, Submitter, opcode, squeue};
 
 use super::buffers::Group;
 
@@ -19,6 +19,28 @@ use super::buffers::Group;
 const CQ_FACTOR: u32 = 8;
 /// The kernel's IORING_MAX_CQ_ENTRIES.
 const CQ_ENTRIES_MAX: u32 = 65_536;
+
+/// Operations the driver submits.
+const OPERATIONS: [(&str, u8); 6] = [
+    ("ACCEPT", opcode::AcceptMulti::CODE),
+    ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
+    ("CONNECT", opcode::Connect::CODE),
+    ("POLL_ADD", opcode::PollAdd::CODE),
+    ("RECV", opcode::Recv::CODE),
+    ("SEND", opcode::Send::CODE),
+];
+
+/// Tells whether a ring has a feature.
+type Feature = fn(&Parameters) -> bool;
+
+/// Features the driver relies on: completions are kept when their queue is full; a wait has a time limit; receives wait
+/// without a worker thread; a cancel that worked does not complete.
+const FEATURES: [(&str, Feature); 4] = [
+    ("NODROP", Parameters::is_feature_nodrop),
+    ("EXT_ARG", Parameters::is_feature_ext_arg),
+    ("FAST_POLL", Parameters::is_feature_fast_poll),
+    ("CQE_SKIP", Parameters::is_feature_skip_cqe_on_success),
+];
 
 /// A ring of this thread.
 pub(super) struct Ring {
@@ -133,6 +155,17 @@ impl Ring {
         let (address, entries) = group.ring_entries();
         // SAFETY: the entries are mapped, page-aligned, zeroed, and live longer than this ring (see `Inner`).
         unsafe { self.submitter.register_buf_ring_with_flags(address, entries, group.id(), 0) }
+    }
+
+    /// Operations and features that the driver needs and this kernel does not have.
+    pub(super) fn missing(&self) -> io::Result<Vec<&'static str>> {
+        let mut probe = Probe::new();
+        self.submitter.register_probe(&mut probe)?;
+        let operations =
+            OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name);
+        let parameters = self.ring().params();
+        let features = FEATURES.iter().filter(|(_, has)| !has(parameters)).map(|(name, _)| *name);
+        Ok(operations.chain(features).collect())
     }
 
     fn ring(&self) -> &IoUring {
