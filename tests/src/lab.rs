@@ -162,7 +162,8 @@ impl Lab {
 
     pub fn with_mtu(mtu: u32) -> Result<Self> {
         let fabric = Netns::new("fabric")?;
-        fabric.ip_batch(&format!("link add br0 mtu {mtu} type bridge\nlink set br0 up\n"))?;
+        fabric
+            .ip_batch(&format!("link add br0 mtu {mtu} type bridge mcast_snooping 0\nlink set br0 up\n"))?;
         Ok(Self { fabric, mtu, nodes: Vec::new(), pods: Vec::new() })
     }
 
@@ -191,7 +192,7 @@ impl Lab {
         // The bridge has an address of its own: one borrowed from its ports would change when pods are added.
         node.netns.ip_batch(&format!(
             "addr add {}/24 dev eth0\naddr add {}/64 dev eth0 nodad\nlink set eth0 up\n\
-             link add cni0 address 02:00:00:00:{number:02x}:01 mtu {mtu} type bridge\n\
+             link add cni0 address 02:00:00:00:{number:02x}:01 mtu {mtu} type bridge mcast_snooping 0\n\
              addr add {}/16 dev cni0\naddr add {}/64 dev cni0 nodad\nlink set cni0 up\n",
             node.ipv4(),
             node.ipv6(),

@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::sys::signal::Signal;
 
 pub use config::Extra;
@@ -65,7 +65,7 @@ impl Mesh {
         }
         let nodes = lab.nodes().to_vec();
         let mut mesh = Self { proxies: Vec::new(), lab, authority_directory, directory, options };
-        config::write_xds(&mesh.xds_file(), &mesh.lab, &mesh.options.extra)?;
+        mesh.write_xds()?;
         for (at, node) in nodes.into_iter().enumerate() {
             let kind = mesh.options.kinds.get(at).copied().unwrap_or(ProxyKind::Ringway);
             config::write_pods(&mesh.pods_file(&node), &mesh.lab, &node)?;
@@ -98,14 +98,14 @@ impl Mesh {
     /// Replaces services and policies; proxies that watch the file take them over.
     pub fn reconfigure(&mut self, extra: Extra) -> Result<()> {
         self.options.extra = extra;
-        config::write_xds(&self.xds_file(), &self.lab, &self.options.extra)
+        self.write_xds()
     }
 
     /// Adds an enrolled pod to a running mesh and waits until it is captured.
     pub fn enrol(&mut self, at: usize, spec: crate::lab::PodSpec) -> Result<Arc<Pod>> {
         let (node, kind) = (Arc::clone(&self.proxies[at].node), self.proxies[at].kind);
         let pod = self.lab.add_pod(&node, spec)?;
-        config::write_xds(&self.xds_file(), &self.lab, &self.options.extra)?;
+        self.write_xds()?;
         config::write_pods(&self.pods_file(&node), &self.lab, &node)?;
         self.install_redirect(kind, &pod)?;
         wait_captured(&pod)?;
@@ -115,6 +115,15 @@ impl Mesh {
     /// The process that serves a node (the first, where each pod has one).
     pub fn process(&mut self, at: usize) -> &mut Process {
         &mut self.proxies[at].processes[0]
+    }
+
+    /// The process that serves a pod of a node.
+    pub fn process_of(&mut self, at: usize, pod: &Pod) -> &mut Process {
+        let pods = self.enrolled(&self.proxies[at].node);
+        let own = pods.iter().position(|other| other.uid == pod.uid).unwrap_or_default();
+        let processes = &mut self.proxies[at].processes;
+        let last = processes.len() - 1;
+        &mut processes[own.min(last)]
     }
 
     /// What all proxies have written, one after the other.
@@ -164,6 +173,12 @@ impl Mesh {
         }
     }
 
+    fn write_xds(&self) -> Result<()> {
+        // ztunnel takes a workload without a trust domain for one of the empty trust domain.
+        let trust_domain = self.options.kinds.contains(&ProxyKind::Ztunnel).then_some("cluster.local");
+        config::write_xds(&self.xds_file(), &self.lab, trust_domain, &self.options.extra)
+    }
+
     fn enrolled(&self, node: &Node) -> Vec<Arc<Pod>> {
         self.lab.pods_of(node).filter(|pod| pod.spec.enrolled).cloned().collect()
     }
@@ -201,8 +216,7 @@ impl Mesh {
             wait_until(&what, READY_TIMEOUT, || {
                 process.expect_running()?;
                 Ok(place.enter(proxy::is_ready).then_some(()))
-            })
-            .with_context(|| process.written())?;
+            })?;
         }
         pods.iter().try_for_each(|pod| wait_captured(pod))
     }

@@ -62,7 +62,7 @@ impl Cluster {
         let mut applications = Vec::new();
         for pod in mesh.lab.pods() {
             for (port, service) in APPLICATIONS {
-                let mut command = Command::new(binary(Profile::Release, "testkit-peer")?);
+                let mut command = Command::new(binary(Profile::Dev, "testkit-peer")?);
                 command.args([&port.to_string(), service]);
                 let mut process = Process::start(service, &pod.netns, &mut command)?;
                 process.wait_for_line(&["listening"], START_TIMEOUT)?;

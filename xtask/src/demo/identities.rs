@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::cluster::{Cluster, HTTP_PORT};
 
@@ -11,20 +11,15 @@ const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A line's fixed part that the reader does not need: time and level.
 const SHOWN_FROM: &str = "access";
 
-/// The access log lines of the last HTTP connection on both nodes, and the identities in them.
+/// The access log lines of curl's connection on both nodes, and the identities in them.
 pub(crate) fn render(cluster: &mut Cluster) -> Result<String> {
-    let destination = format!("dst.addr={}:", cluster.shop.ipv4);
+    // The blank ends the port: 8080 is another application.
+    let destination = format!("={}:{HTTP_PORT} ", cluster.shop.ipv4);
     let mut lines = Vec::new();
     for (node, direction) in [(0, "outbound"), (1, "inbound")] {
-        let process = cluster.mesh.process(node);
-        let words = ["access", "connection complete", "src.workload", direction];
-        process.wait_for_line(&words, LINE_TIMEOUT)?;
-        let candidates = process.lines_with(&words);
-        let http = format!(":{HTTP_PORT}");
-        // The first to the shop's HTTP port is curl's; another proxy's log may name the ports otherwise.
-        let is_curl = |line: &&String| line.contains(&destination) || line.contains(&http);
-        let line = candidates.iter().find(is_curl).or_else(|| candidates.last());
-        lines.push(line.context("no access log line of the transfer")?.clone());
+        let words = ["access", "connection complete", &destination, direction];
+        let process = cluster.mesh.process_of(node, if node == 0 { &cluster.web } else { &cluster.shop });
+        lines.push(process.wait_for_line(&words, LINE_TIMEOUT)?);
     }
     let field = |name: &str| {
         let mut values = lines.iter().filter_map(|line| value(line, name));
