@@ -9,6 +9,7 @@ mod h2_client;
 mod h2_server;
 mod leaving;
 mod pair;
+mod peers;
 mod random;
 mod rig;
 mod server_rules;
