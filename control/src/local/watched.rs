@@ -138,6 +138,7 @@ impl Watched {
         if !metadata.is_file() {
             return Err(WatchError::NotAFile { path: self.path.clone() });
         }
+        self.check_length(metadata.len())?;
         Ok(Stamp::of(&metadata))
     }
 
@@ -145,11 +146,15 @@ impl Watched {
         let file = File::open(&self.path).map_err(|error| self.failed(&error))?;
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| self.failed(&error))?;
-        let length = bytes.len() as u64;
-        if length > FILE_BYTES_MAX {
-            return Err(WatchError::TooLarge { path: self.path.clone(), bytes: length });
-        }
+        self.check_length(bytes.len() as u64)?;
         Ok(bytes)
+    }
+
+    fn check_length(&self, bytes: u64) -> Result<(), WatchError> {
+        if bytes > FILE_BYTES_MAX {
+            return Err(WatchError::TooLarge { path: self.path.clone(), bytes });
+        }
+        Ok(())
     }
 
     fn failed(&self, error: &std::io::Error) -> WatchError {
