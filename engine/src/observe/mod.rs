@@ -23,6 +23,7 @@ pub struct ConnectionRecord {
     pub source_workload: Option<Arc<str>>,
     pub source_namespace: Option<Arc<str>>,
     pub source_identity: Option<Identity>,
+    pub source_cluster: Option<Arc<str>>,
     pub destination: SocketAddr,
     /// The peer's HBONE address, where the connection went through a tunnel.
     pub hbone_destination: Option<SocketAddr>,
@@ -30,6 +31,7 @@ pub struct ConnectionRecord {
     pub destination_workload: Option<Arc<str>>,
     pub destination_namespace: Option<Arc<str>>,
     pub destination_identity: Option<Identity>,
+    pub destination_cluster: Option<Arc<str>>,
     pub bytes_sent: u64,
     pub bytes_received: u64,
     pub duration: Duration,
