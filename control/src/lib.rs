@@ -4,4 +4,6 @@
 pub mod access_log;
 pub mod environment;
 pub mod logging;
+pub mod netns;
 pub mod readiness;
+pub mod redirect;

@@ -10,7 +10,7 @@ use super::workers::WorkerRule;
 use super::{Machine, Mode};
 
 /// The mark that the redirection rules of Cilium, of Istio's CNI and of `ringway redirect` let pass.
-pub(crate) const PACKET_MARK_DEFAULT: u32 = 0x539;
+pub const PACKET_MARK_DEFAULT: u32 = 0x539;
 
 /// Of the 32 bits of a mark the rules look at these.
 const PACKET_MARK_MASK: u32 = 0xfff;

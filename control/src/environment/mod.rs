@@ -20,9 +20,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::engine::engine::EngineConfig;
-use ::engine::mesh::TrustDomain;
+use ::engine::mesh::MeshSettings;
 use thiserror::Error;
 
+pub use engine::PACKET_MARK_DEFAULT;
 pub use value::{duration, is_true};
 pub use workers::WorkerRule;
 
@@ -77,16 +78,6 @@ pub enum LocalMesh {
     Inline(String),
 }
 
-/// What is the same for the whole mesh, and where this node is in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MeshSettings {
-    pub network: String,
-    pub cluster_id: String,
-    pub cluster_domain: String,
-    pub trust_domain: TrustDomain,
-    pub node_name: Option<String>,
-}
-
 /// The embedded certificate authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaSettings {
@@ -114,7 +105,10 @@ pub struct LogSettings {
 pub struct Environment {
     pub mode: Mode,
     pub engine: EngineConfig,
+    /// What is the same for the whole mesh.
     pub mesh: MeshSettings,
+    /// Which node of the mesh this is (`NODE_NAME`).
+    pub node_name: Option<String>,
     pub local_mesh: LocalMesh,
     pub ca: CaSettings,
     /// How long open connections may go on after the order to end.

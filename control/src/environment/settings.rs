@@ -4,15 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::engine::mesh::TrustDomain;
+use ::engine::mesh::{MeshSettings, TrustDomain};
 use serde::Deserialize;
 
 use super::refusals::Present;
 use super::value::{address, boolean, duration, positive_duration, whole};
 use super::variables::Variables;
 use super::{
-    CaSettings, Environment, LocalMesh, LogFormat, LogSettings, Machine, MeshSettings, Mode, WorkloadName,
-    engine, refusals,
+    CaSettings, Environment, LocalMesh, LogFormat, LogSettings, Machine, Mode, WorkloadName, engine, refusals,
 };
 
 /// The readiness port that every chart probes.
@@ -61,6 +60,7 @@ pub(super) fn read(variables: &mut Variables<'_>, machine: &Machine) -> Option<E
         mode: mode?,
         engine,
         mesh,
+        node_name: variables.text("NODE_NAME"),
         local_mesh: local_mesh?,
         ca: ca?,
         drain_deadline,
@@ -201,11 +201,10 @@ fn mesh(variables: &mut Variables<'_>) -> MeshSettings {
         }
     });
     MeshSettings {
-        network: variables.text_or("NETWORK", ""),
-        cluster_id,
-        cluster_domain: variables.text_or("CLUSTER_DOMAIN", "cluster.local"),
+        network: variables.text_or("NETWORK", "").into(),
+        cluster_id: cluster_id.into(),
         trust_domain: trust_domain.unwrap_or_else(|| TrustDomain::new("cluster.local")),
-        node_name: variables.text("NODE_NAME"),
+        domain: variables.text_or("CLUSTER_DOMAIN", "cluster.local").into(),
     }
 }
 

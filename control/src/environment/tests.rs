@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ::engine::engine::{OriginalSource, Pinning};
+use ::engine::mesh::TrustDomain;
 
 use super::*;
 
@@ -44,11 +45,10 @@ fn defaults_are_the_contract_s() {
     assert_eq!(
         environment.mesh,
         MeshSettings {
-            network: String::new(),
-            cluster_id: "Kubernetes".to_owned(),
-            cluster_domain: "cluster.local".to_owned(),
+            network: "".into(),
+            cluster_id: "Kubernetes".into(),
             trust_domain: TrustDomain::new("cluster.local"),
-            node_name: None,
+            domain: "cluster.local".into(),
         }
     );
     assert_eq!(environment.drain_deadline, Duration::from_secs(5));
@@ -96,11 +96,11 @@ fn every_setting_is_followed() {
         ("RINGWAY_PIN", "3,0-1"),
     ])
     .unwrap();
-    assert_eq!(environment.mesh.network, "north");
-    assert_eq!(environment.mesh.cluster_id, "blue");
-    assert_eq!(environment.mesh.cluster_domain, "example.org");
+    assert_eq!(&*environment.mesh.network, "north");
+    assert_eq!(&*environment.mesh.cluster_id, "blue");
+    assert_eq!(&*environment.mesh.domain, "example.org");
     assert_eq!(environment.mesh.trust_domain, TrustDomain::new("spiffe.cilium"));
-    assert_eq!(environment.mesh.node_name.as_deref(), Some("10.0.0.7"));
+    assert_eq!(environment.node_name.as_deref(), Some("10.0.0.7"));
     assert_eq!(environment.ca.ttl, Duration::from_secs(600));
     assert_eq!(environment.drain_deadline, Duration::ZERO);
     assert_eq!(environment.readiness_address.to_string(), "0.0.0.0:15021");
@@ -129,7 +129,7 @@ fn some_settings_more() {
     );
     assert!(shared(&[("KEEPALIVE_ENABLED", "false")]).unwrap().engine.keepalive.is_none());
     let meta = shared(&[("CLUSTER_ID", "blue"), ("ISTIO_META_CLUSTER_ID", "red")]).unwrap();
-    assert_eq!(meta.mesh.cluster_id, "red");
+    assert_eq!(&*meta.mesh.cluster_id, "red");
     let local = shared(&[("READINESS_BIND_ADDRESS", "127.0.0.1")]).unwrap();
     assert_eq!(local.readiness_address.to_string(), "127.0.0.1:15021");
     let concurrent = shared(&[("PROXY_CONFIG", "concurrency: 4\nstatusPort: 9\n")]).unwrap();
