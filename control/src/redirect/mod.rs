@@ -122,13 +122,13 @@ fn remove_family(family: Family) -> Result<(), RedirectError> {
         Err(RedirectError::Unusable { .. }) if family == Family::V6 => return routes::remove(family),
         Err(error) => return Err(error),
     };
-    let removed = firewall.remove().and(routes::remove(family));
+    let (rules, routes) = (firewall.remove(), routes::remove(family));
     let left: Vec<String> = items(family)?
         .into_iter()
         .filter(|item| item.standing != Standing::Missing)
         .map(|item| item.text)
         .collect();
-    removed?;
+    rules.and(routes)?;
     if left.is_empty() { Ok(()) } else { Err(RedirectError::Left(left)) }
 }
 
