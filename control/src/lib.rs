@@ -1,9 +1,16 @@
 //! The control thread of ringway: everything that talks to a control plane or a person.
 #![forbid(unsafe_code)]
 
-pub mod access_log;
+mod access_log;
+pub mod ca;
 pub mod environment;
+pub mod local;
 pub mod logging;
 pub mod netns;
-pub mod readiness;
+mod plane;
+mod pods;
+mod readiness;
 pub mod redirect;
+mod renewals;
+mod standalone;
+pub mod thread;

@@ -2,21 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 use thiserror::Error;
+use webpki::KeyUsage;
 
 use super::bundle::TrustBundle;
 use super::error::CertificateFault;
+use super::facts::CertificateFacts;
 use super::secrets::SecretTap;
-use super::verify::{PeerVerifier, validity_of, workload_of};
+use super::verify::{PeerVerifier, workload_of};
 use crate::mesh::{Identity, TrustDomain};
 
 /// The protocol inside: HTTP/2, and nothing else (RFC 7301, RFC 9113 §3.2).
@@ -32,6 +34,7 @@ pub struct Credentials {
     pub not_after: SystemTime,
     chain: Vec<CertificateDer<'static>>,
     bundle: TrustBundle,
+    verifier: Arc<PeerVerifier>,
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
 }
@@ -67,7 +70,7 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         let leaf = chain.first().ok_or(CredentialsError::NoCertificate)?;
         let identity = workload_of(leaf)?;
-        let (not_before, not_after) = validity_of(leaf)?;
+        let facts = CertificateFacts::read(leaf)?;
         if bundle.anchors(&identity.trust_domain).is_none() {
             return Err(CredentialsError::NoRoots { trust_domain: identity.trust_domain });
         }
@@ -85,13 +88,23 @@ impl Credentials {
         let server = server_config(&provider, &verifier, chain.clone(), key).map_err(refuse)?;
         Ok(Self {
             identity,
-            not_before: not_before.into(),
-            not_after: not_after.into(),
+            not_before: facts.not_before.into(),
+            not_after: facts.not_after.into(),
             chain,
             bundle: bundle.clone(),
+            verifier,
             client: Arc::new(client),
             server: Arc::new(server),
         })
+    }
+
+    /// Whether a peer with the same bundle would believe us at this moment.
+    pub fn verify(&self, now: SystemTime) -> Result<(), CertificateFault> {
+        let (leaf, intermediates) =
+            self.chain.split_first().expect("invariant: `new` takes no chain without a leaf");
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+        self.verifier.verify(leaf, intermediates, KeyUsage::server_auth(), now)?;
+        self.verifier.verify(leaf, intermediates, KeyUsage::client_auth(), now)
     }
 
     /// The certificates that are shown to peers, leaf first.

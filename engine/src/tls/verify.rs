@@ -15,7 +15,6 @@ use webpki::{EndEntityCert, KeyUsage};
 
 use super::bundle::TrustBundle;
 use super::error::{CertificateFault, quote};
-use super::utc::Utc;
 use crate::mesh::{Identity, TrustDomain};
 
 /// Verifies the certificates of peers against a bundle.
@@ -33,7 +32,7 @@ impl PeerVerifier {
         Self { own, bundle, algorithms }
     }
 
-    fn verify(
+    pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -156,33 +155,7 @@ pub(super) fn workload_of(leaf: &CertificateDer<'_>) -> Result<Identity, Certifi
     name.parse().map_err(|_| CertificateFault::NotAnIdentity { presented: quote(name) })
 }
 
-/// From when and until when a certificate is valid, in seconds since 1970.
-///
-/// webpki doesn't give the two away, but checks them before all else and reports the one that is violated: so it is
-/// asked at the beginning and at the end of time.
-pub(super) fn validity_of(leaf: &CertificateDer<'_>) -> Result<(Utc, Utc), CertificateFault> {
-    let certificate = parse(leaf)?;
-    let at = |seconds| {
-        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        certificate
-            .verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None)
-            .err()
-            .ok_or_else(|| CertificateFault::Unusable { cause: "it has no validity".to_owned() })
-    };
-    let from = match at(0)? {
-        webpki::Error::CertNotValidYet { not_before, .. } => not_before.into(),
-        webpki::Error::BadDer | webpki::Error::BadDerTime | webpki::Error::InvalidCertValidity => {
-            return Err(CertificateFault::Unusable { cause: "its validity can't be read".to_owned() });
-        }
-        _ => Utc::from_seconds(0), // valid since 1970
-    };
-    match at(u64::MAX)? {
-        webpki::Error::CertExpired { not_after, .. } => Ok((from, not_after.into())),
-        error => Err(CertificateFault::Unusable { cause: error.to_string() }),
-    }
-}
-
-fn parse<'a>(leaf: &'a CertificateDer<'a>) -> Result<EndEntityCert<'a>, CertificateFault> {
+pub(super) fn parse<'a>(leaf: &'a CertificateDer<'a>) -> Result<EndEntityCert<'a>, CertificateFault> {
     EndEntityCert::try_from(leaf)
         .map_err(|error| CertificateFault::Unusable { cause: format!("it can't be read: {error}") })
 }

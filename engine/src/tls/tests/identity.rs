@@ -9,7 +9,8 @@ use super::link::{Cut, Link, Peer, ROLES, Role};
 use super::pki::{Leaf, Pki, uris};
 use crate::mesh::TrustDomain;
 use crate::tls::{
-    BundleError, CertificateFault, Credentials, CredentialsError, Fault, TlsError, TrustBundle, Utc,
+    BundleError, CertificateFacts, CertificateFault, Credentials, CredentialsError, Fault, TlsError,
+    TrustBundle, Utc,
 };
 
 const PEER: &str = "spiffe://cluster.local/ns/shop/sa/peer";
@@ -197,6 +198,53 @@ fn credentials_know_who_and_how_long() {
     assert_eq!(*credentials.bundle(), pki.bundle());
     let printed = format!("{credentials:?}");
     assert!(printed.contains("peer") && !printed.to_lowercase().contains("key"), "{printed}");
+}
+
+#[test]
+fn credentials_know_whether_they_would_be_believed() {
+    let pki = Pki::new("cluster.local");
+    let now = SystemTime::now();
+    assert_eq!(pki.credentials("us").verify(now), Ok(()));
+    assert_eq!(pki.leaf_of_intermediate("us").credentials(&pki.bundle()).verify(now), Ok(()));
+    let stranger = Pki::new("cluster.local").bundle();
+    let unknown = CertificateFault::UnknownRoot { trust_domain: "cluster.local".to_owned() };
+    assert_eq!(pki.leaf("us").credentials(&stranger).verify(now), Err(unknown));
+    let in_time = pki.leaf_with(with(|params| params.not_after = date_time_ymd(2030, 1, 1)));
+    let late = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_001);
+    let in_time = in_time.credentials(&pki.bundle());
+    assert_eq!(in_time.verify(late - Duration::from_secs(1)), Ok(()));
+    assert!(matches!(in_time.verify(late), Err(CertificateFault::Expired { .. })));
+    let half = pki.leaf_with(with(|params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    }));
+    assert!(half.credentials(&pki.bundle()).verify(now).is_err(), "a workload is client and server");
+}
+
+#[test]
+fn facts_are_read_from_any_certificate() {
+    let pki = Pki::new("cluster.local");
+    let root = CertificateFacts::read(&pki.root).unwrap();
+    assert!(root.is_authority);
+    for (from, until) in
+        [((1965, 1, 1), (1975, 1, 1)), ((1970, 1, 1), (2049, 12, 31)), ((2050, 1, 1), (9999, 1, 1))]
+    {
+        let leaf = pki.leaf_with(|params| {
+            params.not_before = date_time_ymd(from.0, from.1, from.2);
+            params.not_after = date_time_ymd(until.0, until.1, until.2);
+        });
+        let facts = CertificateFacts::read(&leaf.chain[0]);
+        if from.0 < 1970 {
+            assert!(facts.is_err(), "webpki reads no time before 1970");
+            continue;
+        }
+        let facts = facts.unwrap();
+        assert_eq!(facts.not_before.to_string()[..10], format!("{:04}-{:02}-{:02}", from.0, from.1, from.2));
+        assert_eq!(
+            facts.not_after.to_string()[..10],
+            format!("{:04}-{:02}-{:02}", until.0, until.1, until.2)
+        );
+        assert!(!facts.is_authority);
+    }
 }
 
 #[test]
