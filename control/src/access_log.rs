@@ -10,7 +10,7 @@ use engine::observe::{ConnectionRecord, Direction};
 use tracing::{Level, event};
 
 /// Writes the record to the log.
-pub fn log(record: &ConnectionRecord) {
+pub(crate) fn log(record: &ConnectionRecord) {
     if record.refused { refused(record) } else { ended(record) }
 }
 

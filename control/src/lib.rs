@@ -12,5 +12,7 @@ mod pods;
 mod readiness;
 pub mod redirect;
 mod renewals;
+#[cfg(test)]
+mod stand_in;
 mod standalone;
 pub mod thread;

@@ -7,9 +7,7 @@ use engine::mesh::Snapshot;
 use engine::observe::ConnectionRecord;
 
 /// What the control thread asks of the data plane. See [`Engine`] for what each call promises.
-// Futures of the control thread stay on it, so none of them has to be `Send`.
-#[allow(async_fn_in_trait)]
-pub trait DataPlane {
+pub(crate) trait DataPlane {
     fn publish(&self, snapshot: Arc<Snapshot>);
     async fn add_pod(&self, pod: Pod) -> Result<(), EngineError>;
     async fn remove_pod(&self, uid: &str) -> Result<(), EngineError>;

@@ -38,7 +38,7 @@ const PROBE_BACKLOG: i32 = 64;
 
 /// What has to happen before this proxy is ready. Names are ztunnel's where it has one for the same thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Task {
+pub(crate) enum Task {
     /// The mesh is known and was given to every shard.
     StateManager,
     /// The shards run.
@@ -62,11 +62,11 @@ impl Task {
 
 /// What is pending, shared by all who wait for something.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<BTreeSet<Task>>>);
+pub(crate) struct Readiness(Arc<Mutex<BTreeSet<Task>>>);
 
 impl Readiness {
     /// Not ready: everything a start has to do is pending.
-    pub fn starting() -> Self {
+    pub(crate) fn starting() -> Self {
         let readiness = Self::default();
         for task in [Task::StateManager, Task::Proxy, Task::WorkloadProxyManager] {
             readiness.set(task, false);
@@ -74,7 +74,7 @@ impl Readiness {
         readiness
     }
 
-    pub fn set(&self, task: Task, done: bool) {
+    pub(crate) fn set(&self, task: Task, done: bool) {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if done {
             pending.remove(&task);
@@ -84,7 +84,7 @@ impl Readiness {
     }
 
     /// The names of what is pending; empty when ready.
-    pub fn pending(&self) -> Vec<&'static str> {
+    pub(crate) fn pending(&self) -> Vec<&'static str> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|task| task.name()).collect()
     }
 }
@@ -98,7 +98,7 @@ pub struct BindError {
 
 /// Opens the listening socket. With SO_REUSEPORT, since during a rolling update of a host-network DaemonSet the old
 /// process still has the port, and the update would wait for ever.
-pub fn listener(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+pub(crate) fn listener(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
     let wildcard = address.is_ipv6() && address.ip().is_unspecified();
     open(address)
         .or_else(|error| match error.raw_os_error() {
@@ -126,7 +126,7 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// Answers probes, for as long as it is polled.
-pub async fn serve(listener: &TcpListener, readiness: &Readiness) -> Infallible {
+pub(crate) async fn serve(listener: &TcpListener, readiness: &Readiness) -> Infallible {
     let room = Arc::new(Semaphore::new(PROBES_MAX));
     loop {
         let permit =

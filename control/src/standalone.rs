@@ -198,3 +198,6 @@ async fn until(wake: Option<Instant>) {
 fn entropy() -> u64 {
     RandomState::new().hash_one(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,8 +26,11 @@ use crate::access_log;
 use crate::environment::Environment;
 use crate::plane::DataPlane;
 use crate::pods::Running;
-use crate::readiness::{self, BindError, Readiness, Task};
-use crate::standalone::{Standalone, StandaloneError};
+use crate::readiness::{self, Readiness, Task};
+use crate::standalone::Standalone;
+
+pub use crate::readiness::BindError;
+pub use crate::standalone::StandaloneError;
 
 /// Panics within the time below that end the process: one may be a bad input, a series is a broken program.
 const PANICS_MAX: usize = 3;
@@ -48,7 +51,9 @@ pub enum StartError {
     Standalone(#[from] StandaloneError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("the control thread does not start: {0}; raise the limits of threads and open files (ulimit -u, -n)")]
+    #[error(
+        "the control thread does not start: {0}; raise the limits of threads and open files (ulimit -u, -n)"
+    )]
     Thread(#[from] io::Error),
 }
 
@@ -83,7 +88,8 @@ pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
     readiness.set(Task::Proxy, true);
     let shutdown = Shutdown(watch::Sender::new(false));
     let work = Work { engine, environment, running, readiness, listener, shutdown: shutdown.clone() };
-    let thread = thread::Builder::new().name("control".to_owned()).spawn(move || work.supervise(standalone))?;
+    let thread =
+        thread::Builder::new().name("control".to_owned()).spawn(move || work.supervise(standalone))?;
     Ok(ControlThread { thread, shutdown })
 }
 
@@ -212,7 +218,10 @@ async fn write_access_log(plane: &impl DataPlane) -> Infallible {
         }
         let now = plane.lost_records();
         if now > lost {
-            warn!(lines = now - lost, "access log lines lost: connections end faster than they can be written down");
+            warn!(
+                lines = now - lost,
+                "access log lines lost: connections end faster than they can be written down"
+            );
             lost = now;
         }
         tokio::task::yield_now().await;
@@ -226,7 +235,9 @@ fn until_ended(mut restarts: Restarts, mut work: impl FnMut() -> io::Result<()>)
         match catch_unwind(AssertUnwindSafe(&mut work)) {
             Ok(Ok(())) => return Ended::Ordered,
             Ok(Err(cause)) => error!(%cause, "the control thread cannot work"),
-            Err(panic) => error!(panic = panic_text(&*panic), "the control thread panicked; please report it"),
+            Err(panic) => {
+                error!(panic = panic_text(&*panic), "the control thread panicked; please report it")
+            }
         }
         if !restarts.may_go_on(Instant::now()) {
             error!("the control thread failed {PANICS_MAX} times in ten minutes; ending");
@@ -262,3 +273,6 @@ fn pin(core: Option<usize>) {
         warn!(core, %error, "the control thread is not pinned");
     }
 }
+
+#[cfg(test)]
+mod tests;
