@@ -8,7 +8,7 @@ pub mod local;
 pub mod logging;
 pub mod netns;
 mod plane;
-mod pods;
+pub mod pods;
 mod readiness;
 pub mod redirect;
 mod renewals;

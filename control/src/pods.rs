@@ -5,13 +5,17 @@
 //! added is tried again until it can, is complained about once, and keeps the proxy from being ready.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::engine::Pod;
+use thiserror::Error;
+use tokio::runtime::Builder;
 use tracing::{info, warn};
 
 use crate::environment::WorkloadName;
-use crate::local::{LocalPod, PodChanges};
+use crate::local::{LocalError, LocalPod, PodChanges, PodsFile};
 use crate::plane::DataPlane;
 
 /// How long a pod waits that could not be added: its namespace may appear, its ports become free.
@@ -112,6 +116,20 @@ impl Pods {
             self.complaints.insert(uid, error);
         }
     }
+}
+
+/// The pods that a pods file lists now, for commands that act on them once.
+pub fn listed(path: &Path) -> Result<Vec<LocalPod>, ListError> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    Ok(runtime.block_on(PodsFile::new(path).changes())?.come)
+}
+
+#[derive(Debug, Error)]
+pub enum ListError {
+    #[error(transparent)]
+    File(#[from] LocalError),
+    #[error("no runtime to read the pods file with: {0}")]
+    Runtime(#[from] io::Error),
 }
 
 async fn add(pod: &NodePod, plane: &impl DataPlane) -> Result<(), String> {

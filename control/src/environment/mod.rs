@@ -7,6 +7,7 @@
 //! refuses the start: silently going without it would be a lie about what is protected.
 
 mod engine;
+mod machine;
 mod refusals;
 mod settings;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use ::engine::mesh::MeshSettings;
 use thiserror::Error;
 
 pub use engine::PACKET_MARK_DEFAULT;
-pub use value::{duration, is_true};
+pub use machine::Machine;
 pub use workers::WorkerRule;
 
 use variables::Variables;
@@ -44,15 +45,6 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the environment cannot be followed:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
 pub struct EnvironmentError(pub Vec<Problem>);
-
-/// The cores of this machine as the start sees them: an argument, so that the rules about them are tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// The cores this process may run on (its affinity mask), ascending.
-    pub allowed: Vec<usize>,
-    /// How many cores the machine has.
-    pub cores: usize,
-}
 
 /// A workload named by its pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// Whether a variable says `true`, in any case.
-pub fn is_true(text: &str) -> bool {
+pub(super) fn is_true(text: &str) -> bool {
     text.trim().eq_ignore_ascii_case("true")
 }
 
@@ -32,7 +32,7 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 /// `5m`, `10s`, `500ms`, `1h30m`; a bare number is seconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refusal = || "must be a duration such as 5m, 10s, 500ms or 1h30m".to_owned();
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.checked_mul(1_000_000_000).map(Duration::from_nanos).ok_or_else(refusal);
