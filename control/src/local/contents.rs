@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::LocalError;
 use super::policy_document::PolicyDocument;
+use super::scalar::plain;
 use super::service_document::{EndpointDocument, ServiceDocument};
 use super::workload_document::{HealthDocument, WorkloadDocument};
 
@@ -23,38 +24,43 @@ pub struct Contents {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a map of workloads, services and policies"
+)]
 struct Document {
     #[serde(default)]
-    workloads: Vec<WorkloadDocument>,
+    workloads: Option<Vec<WorkloadDocument>>,
     #[serde(default)]
-    services: Vec<ServiceDocument>,
+    services: Option<Vec<ServiceDocument>>,
     #[serde(default)]
-    policies: Vec<PolicyDocument>,
+    policies: Option<Vec<PolicyDocument>>,
 }
 
 impl Contents {
     /// Reads YAML; `file` is what errors call it.
     pub fn parse(file: &str, text: &str, settings: &MeshSettings) -> Result<Self, LocalError> {
-        // What a file looks like while it is being replaced; an empty mesh is not written like this.
-        if text.trim().is_empty() {
-            return Err(LocalError::meaning(
-                file,
-                "it is empty: write `workloads: []` for a mesh without workloads",
-            ));
+        let document = serde_norway::from_str(text).map_err(|error| LocalError::syntax(file, &error))?;
+        match document {
+            // An empty mesh means plain TCP for everybody: a file that was cut off must not be mistaken for one.
+            None | Some(Document { workloads: None, services: None, policies: None }) => {
+                let problem = "it has nothing in it: write `workloads: []` if there are no workloads";
+                Err(LocalError::meaning(file, problem))
+            }
+            Some(document) => {
+                Self::of(document, settings).map_err(|problem| LocalError::meaning(file, problem))
+            }
         }
-        let document: Document =
-            serde_norway::from_str(text).map_err(|error| LocalError::syntax(file, &error))?;
-        Self::of(document, settings).map_err(|problem| LocalError::meaning(file, problem))
     }
 
     fn of(document: Document, settings: &MeshSettings) -> Result<Self, String> {
         let mut contents = Self::default();
         let mut workloads = Workloads::default();
-        for document in document.workloads {
+        for document in document.workloads.unwrap_or_default() {
             workloads.add(document.into_workload(settings)?)?;
         }
-        for mut document in document.services {
+        for mut document in document.services.unwrap_or_default() {
             let endpoints = std::mem::take(&mut document.endpoints);
             let service = document.into_service(&mut contents.notes);
             for endpoint in endpoints.into_values() {
@@ -65,7 +71,7 @@ impl Contents {
                 return Err(format!("service {key} is there twice: write one of them"));
             }
         }
-        for document in document.policies {
+        for document in document.policies.unwrap_or_default() {
             let policy = document.into_policy()?;
             let key = policy.key();
             if contents.policies.insert(Arc::clone(&key), Arc::new(policy)).is_some() {
@@ -158,7 +164,7 @@ impl Workloads {
         }
         match self.by_uid.get(uid.as_str()) {
             Some(index) => {
-                self.in_order[*index].services.entry(key.clone()).or_insert(endpoint.port);
+                self.in_order[*index].services.entry(key.clone()).or_insert_with(|| plain(endpoint.port));
             }
             None => notes
                 .push(format!("service {key}: its endpoint {uid} is ignored, for there is no such workload")),

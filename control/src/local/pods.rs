@@ -42,13 +42,18 @@ pub struct PodChanges {
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map with `pods`")]
 struct Document {
-    pods: Vec<PodDocument>,
+    #[serde(default)]
+    pods: Option<Vec<PodDocument>>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a pod: a map of uid, name, namespace, serviceAccount and netns"
+)]
 struct PodDocument {
     uid: String,
     name: String,
@@ -78,21 +83,21 @@ impl PodsFile {
 }
 
 fn parse(file: &str, text: &str) -> Result<BTreeMap<Arc<str>, LocalPod>, LocalError> {
-    // What a file looks like while it is being replaced; a node without pods is not written like this.
-    if text.trim().is_empty() {
-        return Err(LocalError::meaning(file, "it is empty: write `pods: []` for a node without pods"));
-    }
-    let document: Document =
+    let document: Option<Document> =
         serde_norway::from_str(text).map_err(|error| LocalError::syntax(file, &error))?;
-    check(document).map_err(|problem| LocalError::meaning(file, problem))
+    // A file that was cut off must not be mistaken for a node without pods.
+    let pods = document.and_then(|document| document.pods).ok_or_else(|| {
+        LocalError::meaning(file, "it has nothing in it: write `pods: []` if there are no pods")
+    })?;
+    check(pods).map_err(|problem| LocalError::meaning(file, problem))
 }
 
-fn check(document: Document) -> Result<BTreeMap<Arc<str>, LocalPod>, String> {
+fn check(documents: Vec<PodDocument>) -> Result<BTreeMap<Arc<str>, LocalPod>, String> {
     let mut pods = BTreeMap::new();
     let mut names = BTreeMap::new();
     let mut namespaces = BTreeMap::new();
-    for pod in document.pods {
-        let pod = LocalPod::check(pod)?;
+    for document in documents {
+        let pod = LocalPod::check(document)?;
         let uid = Arc::clone(&pod.uid);
         let name = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
         if let Some(other) = names.insert(name, Arc::clone(&uid)) {

@@ -11,17 +11,17 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, VariantAccess, Visitor};
 
-use super::scalar::Written;
+use super::scalar::{List, Port, Written};
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a policy: a map of its fields")]
 pub(super) struct PolicyDocument {
     name: String,
     namespace: String,
     scope: ScopeDocument,
     action: ActionDocument,
     /// Rules, of clauses, of matches.
-    rules: Vec<Vec<Vec<MatchDocument>>>,
+    rules: List<List<List<MatchDocument>>>,
     #[serde(default)]
     dry_run: bool,
 }
@@ -40,36 +40,36 @@ enum ActionDocument {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a match: a map of conditions")]
 struct MatchDocument {
     #[serde(default)]
-    namespaces: Vec<StringMatchDocument>,
+    namespaces: List<StringMatchDocument>,
     #[serde(default)]
-    not_namespaces: Vec<StringMatchDocument>,
+    not_namespaces: List<StringMatchDocument>,
     #[serde(default)]
-    service_accounts: Vec<AccountDocument>,
+    service_accounts: List<AccountDocument>,
     #[serde(default)]
-    not_service_accounts: Vec<AccountDocument>,
+    not_service_accounts: List<AccountDocument>,
     #[serde(default)]
-    principals: Vec<StringMatchDocument>,
+    principals: List<StringMatchDocument>,
     #[serde(default)]
-    not_principals: Vec<StringMatchDocument>,
+    not_principals: List<StringMatchDocument>,
     #[serde(default)]
-    source_ips: Vec<Written<IpNet>>,
+    source_ips: List<Written<IpNet>>,
     #[serde(default)]
-    not_source_ips: Vec<Written<IpNet>>,
+    not_source_ips: List<Written<IpNet>>,
     #[serde(default)]
-    destination_ips: Vec<Written<IpNet>>,
+    destination_ips: List<Written<IpNet>>,
     #[serde(default)]
-    not_destination_ips: Vec<Written<IpNet>>,
+    not_destination_ips: List<Written<IpNet>>,
     #[serde(default)]
-    destination_ports: Vec<u16>,
+    destination_ports: List<Port>,
     #[serde(default)]
-    not_destination_ports: Vec<u16>,
+    not_destination_ports: List<Port>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map of namespace and serviceAccount")]
 struct AccountDocument {
     namespace: String,
     service_account: String,
@@ -92,14 +92,14 @@ impl PolicyDocument {
                 "policy {name} has the scope Namespace but no namespace: name one, or write `scope: Global`"
             ));
         }
-        let clause = |clause: Vec<MatchDocument>| -> Result<Clause, String> {
-            let matches = clause.into_iter().map(MatchDocument::into_match);
+        let clause = |clause: List<MatchDocument>| -> Result<Clause, String> {
+            let matches = clause.0.into_iter().map(MatchDocument::into_match);
             Ok(Clause { matches: matches.collect::<Result<_, _>>()? })
         };
-        let rule = |rule: Vec<Vec<MatchDocument>>| -> Result<Rule, String> {
-            Ok(Rule { clauses: rule.into_iter().map(clause).collect::<Result<_, _>>()? })
+        let rule = |rule: List<List<MatchDocument>>| -> Result<Rule, String> {
+            Ok(Rule { clauses: rule.0.into_iter().map(clause).collect::<Result<_, _>>()? })
         };
-        let rules: Result<_, _> = self.rules.into_iter().map(rule).collect();
+        let rules: Result<_, _> = self.rules.0.into_iter().map(rule).collect();
         Ok(Policy {
             rules: rules.map_err(|problem| format!("policy {namespace}/{name}: {problem}"))?,
             name: name.into(),
@@ -120,9 +120,10 @@ impl PolicyDocument {
 
 impl MatchDocument {
     fn into_match(self) -> Result<Match, String> {
-        let texts = |texts: Vec<StringMatchDocument>| texts.into_iter().map(|text| text.0).collect();
-        let blocks = |blocks: Vec<Written<IpNet>>| blocks.into_iter().map(|block| block.0).collect();
-        let accounts = |accounts: Vec<AccountDocument>| accounts.into_iter().map(Into::into).collect();
+        let texts = |texts: List<StringMatchDocument>| texts.0.into_iter().map(|text| text.0).collect();
+        let blocks = |blocks: List<Written<IpNet>>| blocks.0.into_iter().map(|block| block.0).collect();
+        let ports = |ports: List<Port>| ports.0.into_iter().map(|port| port.0).collect();
+        let accounts = |accounts: List<AccountDocument>| accounts.0.into_iter().map(Into::into).collect();
         let principals = Values { any_of: texts(self.principals), none_of: texts(self.not_principals) };
         for principal in principals.any_of.iter().chain(&principals.none_of) {
             refuse_scheme(principal)?;
@@ -139,7 +140,10 @@ impl MatchDocument {
                 any_of: blocks(self.destination_ips),
                 none_of: blocks(self.not_destination_ips),
             },
-            destination_ports: Values { any_of: self.destination_ports, none_of: self.not_destination_ports },
+            destination_ports: Values {
+                any_of: ports(self.destination_ports),
+                none_of: ports(self.not_destination_ports),
+            },
         })
     }
 }

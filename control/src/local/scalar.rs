@@ -1,12 +1,13 @@
 //! Texts of the file that stand for something: read where they are written, so that an error knows its line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use engine::mesh::{GatewayDestination, NetworkAddress, ServiceName};
 use ipnet::IpNet;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 /// A value that is written as text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,74 @@ impl<'de, T: Read> Deserialize<'de> for Written<T> {
         }
 
         deserializer.deserialize_str(TextVisitor(PhantomData)).map(Self)
+    }
+}
+
+/// A port; 0 where it stands for one whose number others know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Port(pub(super) u16);
+
+/// From service ports to target ports.
+pub(super) type PortMap = BTreeMap<Port, Port>;
+
+pub(super) fn plain(ports: PortMap) -> BTreeMap<u16, u16> {
+    ports.into_iter().map(|(service, target)| (service.0, target.0)).collect()
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PortVisitor;
+
+        impl Visitor<'_> for PortVisitor {
+            type Value = Port;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port, which is a number up to 65535")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Port, E> {
+                let port = u16::try_from(number);
+                port.map(Port).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            }
+        }
+
+        deserializer.deserialize_u16(PortVisitor)
+    }
+}
+
+/// A list that has to be written. YAML takes a list whose entries are missing, because they are not indented, or were
+/// cut off, for an empty one; where that turns a condition into none, it is refused.
+#[derive(Debug)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list (write `[]` for an empty one)")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Vec<T>, A::Error> {
+                let mut list = Vec::new();
+                while let Some(entry) = access.next_element()? {
+                    list.push(entry);
+                }
+                Ok(list)
+            }
+        }
+
+        // Not `deserialize_seq`, to which nothing is an empty list.
+        deserializer.deserialize_any(ListVisitor(PhantomData)).map(Self)
     }
 }
 

@@ -10,11 +10,11 @@ use engine::mesh::{
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::scalar::Written;
+use super::scalar::{PortMap, Written, plain};
 use super::workload_document::{GatewayDocument, HealthDocument};
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a service: a map of its fields")]
 pub(super) struct ServiceDocument {
     #[serde(default)]
     name: String,
@@ -25,7 +25,7 @@ pub(super) struct ServiceDocument {
     #[serde(default)]
     cidr_vips: Vec<CidrDocument>,
     #[serde(default)]
-    ports: BTreeMap<u16, u16>,
+    ports: PortMap,
     /// Beside the workloads that name the service.
     #[serde(default)]
     pub(super) endpoints: BTreeMap<String, EndpointDocument>,
@@ -47,31 +47,35 @@ pub(super) struct ServiceDocument {
 
 /// An endpoint that is written with the service instead of with the workload.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map of workloadUid, port and status")]
 pub(super) struct EndpointDocument {
     pub(super) workload_uid: String,
     #[serde(default)]
-    pub(super) port: BTreeMap<u16, u16>,
+    pub(super) port: PortMap,
     #[serde(default)]
     pub(super) status: HealthDocument,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map of network and cidr")]
 struct CidrDocument {
     network: String,
     cidr: Written<IpNet>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map of destination and weight")]
 struct WeightedDocument {
     destination: GatewayDocument,
     weight: u32,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a map of routingPreferences, mode and healthPolicy"
+)]
 struct LoadBalancerDocument {
     #[serde(default)]
     routing_preferences: Vec<ScopeDocument>,
@@ -141,7 +145,7 @@ impl ServiceDocument {
             key,
             vips: self.vips.into_iter().map(|vip| vip.0).collect(),
             cidr_vips: self.cidr_vips.into_iter().map(block).collect(),
-            ports: self.ports,
+            ports: plain(self.ports),
             subject_alt_names: identities,
             waypoint: self.waypoint.map(Into::into),
             weighted_waypoints: self.weighted_waypoints.into_iter().map(Into::into).collect(),

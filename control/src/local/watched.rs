@@ -1,8 +1,9 @@
 //! A file whose changes are noticed by looking at it now and then.
 //!
 //! Looking costs one system call, sees through symbolic links (a ConfigMap is updated by swapping one), and works on
-//! every file system. A file that is being written is left alone until it stands still, and the same content is not
-//! reported twice, nor is the same error.
+//! every file system. What is seen counts when a second look, a moment later, finds the same: a file that is being
+//! written or replaced is left alone until it stands still. The same content is not reported twice, nor is the same
+//! error.
 
 use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,8 +14,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// How often a file is looked at: a change takes effect within half a second, for two system calls per second.
+/// How often a file is looked at: a change is noticed within half a second, for two system calls per second.
 pub const POLL_INTERVAL_MS: u64 = 500;
+
+/// How long a file has to stand still: longer than the resolution of its time stamps, and than a writer rests between
+/// two writes.
+pub const STANDSTILL_MS: u64 = 50;
 
 /// The largest file that is read: ten times what 70,000 workloads take, and not the memory of the node.
 pub const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -23,18 +28,26 @@ pub const FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct Watched {
     path: PathBuf,
-    last: Option<Report>,
+    /// What the last look found.
+    seen: Option<Result<Seen, WatchError>>,
+    /// The hash of the content that was reported last, or the error.
+    reported: Option<Result<u64, WatchError>>,
 }
 
-#[derive(Debug)]
-enum Report {
-    Content {
-        hash: u64,
-        /// Set when the file was read twice and did not change in between. A file that is changed within the resolution
-        /// of its own time stamps looks the same before and after, so one reading is not enough to stop reading.
-        settled: Option<Stamp>,
-    },
-    Error(WatchError),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    stamp: Stamp,
+    hash: u64,
+}
+
+/// What a look at the file comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Report(Result<String, WatchError>),
+    /// It is not what it was at the last look: look again soon.
+    Moving,
+    /// It is what was reported.
+    Known,
 }
 
 /// What changes when a file is replaced or written to.
@@ -66,58 +79,57 @@ pub enum WatchError {
 
 impl Watched {
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), last: None }
+        Self { path: path.to_owned(), seen: None, reported: None }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits until the file is not what was reported last, and reports what it is now; at once the first time. After
-    /// an error, content is reported even if it is what it was before.
+    /// Waits until the file is not what was reported last, and reports what it is now. After an error, content is
+    /// reported even if it is what it was before.
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn changed(&mut self) -> Result<String, WatchError> {
         loop {
-            if let Some(report) = self.poll() {
-                return report;
-            }
-            tokio::time::sleep(Duration::from_millis(POLL_INTERVAL_MS)).await;
+            let pause_ms = match self.look() {
+                Look::Report(report) => return report,
+                Look::Moving => STANDSTILL_MS,
+                Look::Known => POLL_INTERVAL_MS,
+            };
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
     }
 
-    /// Looks once; none if there is nothing to report.
-    pub fn poll(&mut self) -> Option<Result<String, WatchError>> {
-        match self.look() {
-            Ok(text) => text.map(Ok),
-            Err(error) if matches!(&self.last, Some(Report::Error(last)) if *last == error) => None,
-            Err(error) => {
-                self.last = Some(Report::Error(error.clone()));
-                Some(Err(error))
-            }
-        }
-    }
-
-    fn look(&mut self) -> Result<Option<String>, WatchError> {
-        let stamp = self.stamp()?;
-        let known = match self.last {
-            Some(Report::Content { settled, .. }) if settled == Some(stamp) => return Ok(None),
-            Some(Report::Content { hash, .. }) => Some(hash),
-            Some(Report::Error(_)) | None => None,
+    fn look(&mut self) -> Look {
+        let (seen, report) = match self.find() {
+            Ok(None) => return Look::Known,
+            Ok(Some((seen, text))) => (Ok(seen), Ok(text)),
+            Err(error) => (Err(error.clone()), Err(error)),
         };
+        let news = seen.clone().map(|seen| seen.hash);
+        if self.seen.replace(seen.clone()) != Some(seen) {
+            return Look::Moving;
+        }
+        if self.reported.replace(news.clone()) == Some(news) {
+            return Look::Known;
+        }
+        Look::Report(report)
+    }
+
+    /// None if it is what was reported, for all that can be told without reading it.
+    fn find(&self) -> Result<Option<(Seen, String)>, WatchError> {
+        let stamp = self.stamp()?;
+        if let (Some(Ok(seen)), Some(Ok(reported))) = (&self.seen, &self.reported)
+            && seen.stamp == stamp
+            && seen.hash == *reported
+        {
+            return Ok(None);
+        }
         let bytes = self.read()?;
-        if self.stamp()? != stamp {
-            // It is being written or replaced: the next look will see what has come of it.
-            return Ok(None);
-        }
-        let hash = hash(&bytes);
-        if known == Some(hash) {
-            self.last = Some(Report::Content { hash, settled: Some(stamp) });
-            return Ok(None);
-        }
+        let seen = Seen { stamp, hash: hash(&bytes) };
         let text = String::from_utf8(bytes).map_err(|_| WatchError::NotText { path: self.path.clone() })?;
-        self.last = Some(Report::Content { hash, settled: None });
-        Ok(Some(text))
+        Ok(Some((seen, text)))
     }
 
     /// Of the file that the path leads to, through all links. Opening anything but a file could block.

@@ -10,10 +10,10 @@ use engine::mesh::{
 };
 use serde::Deserialize;
 
-use super::scalar::Written;
+use super::scalar::{Port, PortMap, Written, plain};
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a workload: a map of its fields")]
 pub(super) struct WorkloadDocument {
     #[serde(default)]
     uid: String,
@@ -63,7 +63,7 @@ pub(super) struct WorkloadDocument {
     #[serde(default = "one")]
     capacity: u32,
     #[serde(default)]
-    services: BTreeMap<Written<ServiceName>, BTreeMap<u16, u16>>,
+    services: BTreeMap<Written<ServiceName>, PortMap>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -90,18 +90,18 @@ pub(super) enum HealthDocument {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map of destination and hboneMtlsPort")]
 pub(super) struct GatewayDocument {
     destination: Written<GatewayDestination>,
-    hbone_mtls_port: u16,
+    hbone_mtls_port: Port,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map of protocol and port")]
 struct TunnelDocument {
     protocol: TunnelProtocolDocument,
     #[serde(default)]
-    port: Option<u16>,
+    port: Option<Port>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -113,7 +113,7 @@ enum TunnelProtocolDocument {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map of region, zone and subzone")]
 struct LocalityDocument {
     #[serde(default)]
     region: String,
@@ -168,7 +168,7 @@ impl WorkloadDocument {
             authorization_policies: self.authorization_policies.into_iter().map(Into::into).collect(),
             healthy: self.status == HealthDocument::Healthy,
             capacity: self.capacity,
-            services: self.services.into_iter().map(|(service, ports)| (service.0, ports)).collect(),
+            services: self.services.into_iter().map(|(service, ports)| (service.0, plain(ports))).collect(),
         })
     }
 }
@@ -179,7 +179,7 @@ fn or(text: String, default: &str) -> Arc<str> {
 
 impl From<GatewayDocument> for GatewayAddress {
     fn from(document: GatewayDocument) -> Self {
-        Self { destination: document.destination.0, hbone_port: document.hbone_mtls_port }
+        Self { destination: document.destination.0, hbone_port: document.hbone_mtls_port.0 }
     }
 }
 
@@ -189,7 +189,7 @@ impl From<TunnelDocument> for ApplicationTunnel {
             TunnelProtocolDocument::None => TunnelHeader::None,
             TunnelProtocolDocument::Proxy => TunnelHeader::Proxy,
         };
-        Self { header, port: document.port }
+        Self { header, port: document.port.map(|port| port.0) }
     }
 }
 
