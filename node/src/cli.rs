@@ -62,7 +62,7 @@ pub(crate) struct Target {
     #[arg(long)]
     pub(crate) all: bool,
     /// The pods file [default: RINGWAY_PODS_PATH]
-    #[arg(long, value_name = "FILE", requires = "all")]
+    #[arg(long, value_name = "FILE", conflicts_with = "netns")]
     pub(crate) pods: Option<PathBuf>,
 }
 
