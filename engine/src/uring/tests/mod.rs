@@ -1,0 +1,180 @@
+//! The driver on the real kernel: socket pairs and TCP over loopback.
+#![allow(clippy::unwrap_used)]
+
+mod basic;
+
+use std::future::Future;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// A test that takes longer hangs: it fails instead.
+const HANGS_SECONDS: u64 = 60;
+const GUARD: Token = Token(u64::MAX);
+
+/// A driver with everything it told.
+struct Shard {
+    driver: Driver,
+    told: Vec<Completion>,
+}
+
+/// Wakes by setting a flag.
+struct Flag(AtomicBool);
+
+// === impl Shard ===
+
+impl Shard {
+    fn new() -> Self {
+        Self::with(&DriverConfig::default())
+    }
+
+    fn with(config: &DriverConfig) -> Self {
+        let driver = Driver::new(config).unwrap();
+        driver.timer(Instant::now() + Duration::from_secs(HANGS_SECONDS), GUARD);
+        Self { driver, told: Vec::new() }
+    }
+
+    /// With few buffers: four small ones of 1 KiB, two large ones of 4 KiB.
+    fn poor() -> Self {
+        let chatty = GroupConfig { buffers: 4, size: 1024 };
+        let bulk = GroupConfig { buffers: 2, size: 4096 };
+        Self::with(&DriverConfig { entries: 8, chatty, bulk })
+    }
+
+    fn turn(&mut self, wait: bool) -> usize {
+        let told = &mut self.told;
+        self.driver.turn(wait, &mut |completion| keep(told, completion)).unwrap()
+    }
+
+    /// Turns until `enough` holds of all that was told.
+    fn turn_until(&mut self, mut enough: impl FnMut(&[Completion]) -> bool) {
+        while !enough(&self.told) {
+            self.turn(true);
+        }
+    }
+
+    /// Turns until there is a completion that `wanted` picks, and takes it.
+    fn next<T>(
+        &mut self,
+        mut wanted: impl FnMut(&Completion) -> bool,
+        take: impl FnOnce(Completion) -> T,
+    ) -> T {
+        self.turn_until(|told| told.iter().any(&mut wanted));
+        let at = self.told.iter().position(wanted).unwrap();
+        take(self.told.remove(at))
+    }
+
+    fn next_received(&mut self, of: Token) -> (Received, bool) {
+        self.next(
+            |completion| matches!(completion, Completion::Received { token, .. } if *token == of),
+            |completion| match completion {
+                Completion::Received { result, more, .. } => (result, more),
+                other => panic!("{other:?}"),
+            },
+        )
+    }
+
+    fn next_sent(&mut self, of: Token) -> (Vec<u8>, usize, io::Result<()>) {
+        self.next(
+            |completion| matches!(completion, Completion::Sent { token, .. } if *token == of),
+            |completion| match completion {
+                Completion::Sent { buffer, sent, result, .. } => (buffer, sent, result),
+                other => panic!("{other:?}"),
+            },
+        )
+    }
+
+    fn next_polled(&mut self, of: Token) -> io::Result<u32> {
+        self.next(
+            |completion| matches!(completion, Completion::Polled { token, .. } if *token == of),
+            |completion| match completion {
+                Completion::Polled { result, .. } => result,
+                other => panic!("{other:?}"),
+            },
+        )
+    }
+
+    fn next_accepted(&mut self, of: Token) -> (io::Result<OwnedFd>, bool) {
+        self.next(
+            |completion| matches!(completion, Completion::Accepted { token, .. } if *token == of),
+            |completion| match completion {
+                Completion::Accepted { result, more, .. } => (result, more),
+                other => panic!("{other:?}"),
+            },
+        )
+    }
+
+    /// Drives a future, and the ring meanwhile, to the future's end.
+    fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let flag = Arc::new(Flag(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            while flag.0.swap(false, Ordering::AcqRel) {
+                if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                    return output;
+                }
+            }
+            self.turn(true);
+        }
+    }
+}
+
+fn keep(told: &mut Vec<Completion>, completion: Completion) {
+    if let Completion::Timer { token: GUARD } = completion {
+        panic!("nothing happens any more; told so far: {told:?}");
+    }
+    told.push(completion);
+}
+
+// === impl Flag ===
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Both ends of a TCP connection over loopback, non-blocking.
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    for stream in [&near, &far] {
+        stream.set_nonblocking(true).unwrap();
+        stream.set_nodelay(true).unwrap();
+    }
+    (near, far)
+}
+
+fn unix_pair() -> (UnixStream, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    (near, far)
+}
+
+/// Closing sends RST instead of FIN.
+fn reset_on_close(stream: &TcpStream) {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Bytes that show loss and disorder: byte `n` of the stream `seed`.
+fn pattern(seed: u64, position: usize) -> u8 {
+    let mixed =
+        (position as u64 ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (mixed >> 32) as u8
+}
+
+fn pattern_bytes(seed: u64, range: std::ops::Range<usize>) -> Vec<u8> {
+    range.map(|position| pattern(seed, position)).collect()
+}

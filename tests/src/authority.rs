@@ -1,0 +1,85 @@
+//! Certificates no proxy would issue, under the root the proxies share or under a stranger's.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::{Duration, OffsetDateTime};
+
+use crate::proxy::{ROOT_CERT_FILE, ROOT_KEY_FILE};
+
+/// A root certificate and its key.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Leaf {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Leaf {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+/// When a certificate is valid, relative to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    Now,
+    Expired,
+    NotYet,
+}
+
+impl Authority {
+    /// The root in `directory`, as RINGWAY_CA_DIR holds it.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = directory.join(name);
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+        };
+        let key = KeyPair::from_pem(&read(ROOT_KEY_FILE)?)?;
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(&read(ROOT_CERT_FILE)?, key)? })
+    }
+
+    /// A root nobody knows.
+    pub fn stranger() -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(Self { issuer: Issuer::new(params, KeyPair::generate()?) })
+    }
+
+    /// A certificate with these URI SANs.
+    pub fn issue(&self, uris: &[&str], validity: Validity) -> Result<Leaf> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for uri in uris {
+            params.subject_alt_names.push(SanType::URI((*uri).try_into()?));
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let now = OffsetDateTime::now_utc();
+        (params.not_before, params.not_after) = match validity {
+            Validity::Now => (now - Duration::minutes(1), now + Duration::hours(1)),
+            Validity::Expired => (now - Duration::hours(2), now - Duration::hours(1)),
+            Validity::NotYet => (now + Duration::hours(1), now + Duration::hours(2)),
+        };
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Leaf {
+            chain: vec![certificate.der().clone()],
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Whole systems: nodes and pods in network namespaces, the real binary, real traffic.
+//!
+//! `cargo xtask test` runs them as root, one after the other; a plain `cargo test` passes over them. A test that needs a
+//! ztunnel says INCOMPLETE where there is none, and passes; xtask counts and names those.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use std::io::Write;
+
+use testkit::{proxy, run};
+
+/// What a test needs beside the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Namespaces, hence root.
+    Root,
+    /// Root, and the binary under test.
+    Ringway,
+    /// Root, and a ztunnel with its test authority.
+    Ztunnel,
+}
+
+/// Set by xtask: system tests are wanted, so a lack of root or of the binary is a failure.
+const WANTED: &str = "RINGWAY_SYSTEM";
+/// Set by xtask: the file to which tests that could not run add a line.
+const INCOMPLETE_FILE: &str = "RINGWAY_INCOMPLETE";
+
+/// True when `test` is to run here.
+fn can_run(test: &str, need: Need) -> bool {
+    if std::env::var_os(WANTED).is_none() {
+        eprintln!("passed over: {test} is run by cargo xtask test");
+        return false;
+    }
+    assert!(run::is_root(), "{test}: network namespaces need root");
+    if need == Need::Ringway {
+        proxy::ringway_binary().unwrap();
+    }
+    let ztunnel = || proxy::ztunnel_binary().and_then(|_| proxy::ztunnel_authority());
+    match ztunnel() {
+        Err(error) if need == Need::Ztunnel => {
+            report_incomplete(&format!("{test}: {error:#}"));
+            false
+        }
+        _ => true,
+    }
+}
+
+fn report_incomplete(line: &str) {
+    eprintln!("INCOMPLETE: {line}");
+    if let Some(path) = std::env::var_os(INCOMPLETE_FILE) {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        writeln!(file.unwrap(), "{line}").unwrap();
+    }
+}
+
+/// Returns from a test that is not to run here, having said so.
+macro_rules! needs {
+    ($need:ident) => {
+        if !crate::can_run(std::thread::current().name().unwrap_or("a test"), crate::Need::$need) {
+            return;
+        }
+    };
+}
+pub(crate) use needs;
