@@ -99,7 +99,10 @@ impl Inner {
     fn tell(&self, cqe: Cqe, on: &mut dyn FnMut(Completion)) -> usize {
         let step = match Target::of(cqe.user_data) {
             Target::Op(id) => self.completed(id, cqe),
-            Target::Cancel(id) => self.cancel_failed(id),
+            Target::Cancel(id) => {
+                self.cancel_failed(id);
+                Step::Nothing
+            }
             Target::Doorbell => self.rung(cqe),
             Target::Nobody => Step::Nothing,
         };
@@ -226,13 +229,12 @@ impl Inner {
     }
 
     /// The kernel did not find the operation to cancel: it has just ended, or is between two states. Then once more.
-    fn cancel_failed(&self, id: OpId) -> Step {
+    pub(super) fn cancel_failed(&self, id: OpId) {
         let mut core = self.core.borrow_mut();
         if core.ops.get_mut(id).is_some_and(|slot| slot.state == State::Kernel && slot.cancelled) {
             self.counters.cancels_again.one();
             core.pending.push_back(Request::Cancel(id));
         }
-        Step::Nothing
     }
 
     fn again(&self, core: &mut Core, id: OpId) {

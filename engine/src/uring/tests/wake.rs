@@ -205,3 +205,17 @@ fn a_completion_and_a_timer_meet_in_a_wait() {
     }
     ringer.join().unwrap();
 }
+
+#[test]
+fn what_needs_no_kernel_is_told_without_a_wait() {
+    let mut shard = Shard::new();
+    let (near, _far) = tcp_pair();
+    let op = shard.driver.recv(near.as_fd(), RecvMode::Chatty, Token(1));
+    shard.driver.cancel(op);
+    shard.driver.send(near.as_fd(), Vec::new(), 0, Token(2));
+    assert_eq!(shard.turn(true), 2);
+    // Before the driver was made: due for certain.
+    shard.driver.timer(Instant::now().checked_sub(Duration::from_secs(60)).unwrap(), Token(3));
+    assert_eq!(shard.turn(true), 1);
+    assert_eq!(shard.driver.counters().waits, 0);
+}
