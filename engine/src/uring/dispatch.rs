@@ -134,8 +134,7 @@ impl Inner {
             Kind::Accept => self.accepted(core, id, cqe),
             Kind::Recv { .. } => self.received(core, id, cqe),
             Kind::Send { .. } => self.sent(core, id, cqe),
-            Kind::Poll { .. } => finish(core, id, Outcome::Polled(value(cqe.result))),
-            Kind::Connect { .. } => finish(core, id, Outcome::Connected(value(cqe.result).map(drop))),
+            Kind::Poll { .. } | Kind::Connect { .. } => finish(core, id, Outcome::Polled(value(cqe.result))),
         }
     }
 
@@ -172,7 +171,10 @@ impl Inner {
                 self.count_received(mode, &lease);
                 Some(Received::Data(lease))
             }
-            (Found::Data | Found::Failed, _) => Some(Received::Failed(error(cqe.result))),
+            (Found::Data, None) => {
+                Some(Received::Failed(io::Error::other("bytes came without their buffer")))
+            }
+            (Found::Failed, _) => Some(Received::Failed(error(cqe.result))),
             (Found::Eof, _) => Some(Received::Eof),
             (Found::Cancelled, _) => Some(Received::Cancelled),
             (Found::Nothing, _) => None,

@@ -49,6 +49,9 @@ pub(super) struct Ring {
     submitter: Submitter<'static>,
     #[cfg(test)]
     pub(super) registered: bool,
+    /// Errors that the next enters fail with, the kernel left out.
+    #[cfg(test)]
+    pub(super) refusals: std::cell::RefCell<std::collections::VecDeque<i32>>,
     /// For every enter that may sleep: a shard that waits for its peers is idle, not waiting for a disk (6.15). Older
     /// kernels show it as I/O wait, which looks alarming and means nothing.
     idle: EnterFlags,
@@ -95,6 +98,8 @@ impl Ring {
             submitter,
             #[cfg(test)]
             registered: _registered,
+            #[cfg(test)]
+            refusals: std::cell::RefCell::default(),
             idle,
         })
     }
@@ -195,6 +200,10 @@ impl Ring {
         flags: EnterFlags,
         arguments: Option<&SubmitArgs<'_, '_>>,
     ) -> io::Result<u32> {
+        #[cfg(test)]
+        if let Some(errno) = self.refusals.borrow_mut().pop_front() {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         // SAFETY: `arguments` is the structure that EXT_ARG announces and lives across the call; without EXT_ARG it is
         // null, a signal mask not given.
         let taken = unsafe { self.submitter.enter(submit, complete, flags.bits(), arguments) }?;
