@@ -252,22 +252,16 @@ impl Inner {
         let group = usize::from(mode.group());
         let buffers = &self.groups[group];
         let enough = buffers.available() >= usize::from(buffers.config().buffers) / PLENTY_FRACTION;
-        let plenty = enough && core.starving[group].is_empty();
-        if let Some(slot) = core.ops.get_mut(id)
-            && let Kind::Recv { scarce, .. } = &mut slot.kind
-            && !plenty
-        {
-            *scarce = true;
+        let short = !enough || !core.starving[group].is_empty();
+        let Some(slot) = core.ops.get_mut(id) else { return };
+        let Kind::Recv { scarce, .. } = &mut slot.kind else { return };
+        *scarce = short;
+        if short {
             slot.state = State::Starving;
             core.starving[group].push_back(id);
-            return;
+        } else {
+            self.again(core, id);
         }
-        if let Some(slot) = core.ops.get_mut(id)
-            && let Kind::Recv { scarce, .. } = &mut slot.kind
-        {
-            *scarce = false;
-        }
-        self.again(core, id);
     }
 
     /// A receive found no buffer. Who was fed and found none again keeps its place.
