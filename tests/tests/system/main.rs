@@ -12,6 +12,7 @@ mod whole {
     mod command;
     mod enrolment;
     mod first;
+    mod h2spec;
     mod hostile;
     mod interop;
     mod kit;
