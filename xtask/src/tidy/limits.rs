@@ -2,7 +2,7 @@
 //!
 //! The table is what stands between the two markers; `cargo xtask tidy --fix` writes it from the sources. A limit is a
 //! constant of a crate that ships whose name ends in `_MAX` or `_LIMIT`, or holds `_TIMEOUT`; its reason is the first
-//! line of its documentation.
+//! sentence of its documentation.
 
 use super::Finding;
 use super::source::Source;
@@ -94,7 +94,8 @@ fn constant(source: &Source, start: usize) -> Option<(Limit, usize)> {
     let (left, _) = statement.split_once('=')?;
     let name = left["const".len()..].split(':').next()?.trim();
     let is_limit = name.ends_with("_MAX") || name.ends_with("_LIMIT") || name.contains("_TIMEOUT");
-    if !is_limit || name.contains(char::is_whitespace) {
+    // `Self(…)` is a value of an enumeration that happens to be called so, not a bound.
+    if !is_limit || name.contains(char::is_whitespace) || statement.contains("Self(") {
         return None;
     }
     // An array's type holds a `;`, but no limit is an array.
@@ -108,7 +109,7 @@ fn constant(source: &Source, start: usize) -> Option<(Limit, usize)> {
     Some((limit, start))
 }
 
-/// The first line of the documentation that ends where `before` does.
+/// The first sentence of the documentation that ends where `before` does.
 fn reason(before: &str) -> String {
     let (lines_before, _) = before.rsplit_once('\n').unwrap_or_default();
     let documented = lines_before
@@ -117,8 +118,11 @@ fn reason(before: &str) -> String {
         .map(str::trim)
         .skip_while(|line| line.starts_with("#["))
         .take_while(|line| line.starts_with("///"));
-    let first = documented.last().unwrap_or_default();
-    first.trim_start_matches('/').trim().replace('|', "\\|")
+    let mut lines: Vec<&str> = documented.map(|line| line.trim_start_matches('/').trim()).collect();
+    lines.reverse();
+    let text = lines.join(" ");
+    let sentence = text.split_once(". ").map_or(text.as_str(), |(first, _)| first);
+    sentence.trim_end_matches('.').replace('|', "\\|")
 }
 
 #[cfg(test)]
@@ -140,8 +144,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| `STREAMS_MAX` | `200` | engine/pool | Streams a peer may open: |",
-                "| `HANDSHAKE_TIMEOUT` | `Duration::from_secs(10)` | engine/pool | A slow handshake. |",
+                "| `STREAMS_MAX` | `200` | engine/pool | Streams a peer may open: more is an attack |",
+                "| `HANDSHAKE_TIMEOUT` | `Duration::from_secs(10)` | engine/pool | A slow handshake |",
             ]
         );
         assert_eq!(find(&Source::new("tests/src/a.rs", TEXT)), []);

@@ -49,11 +49,15 @@ impl fmt::Display for Finding {
 pub(crate) fn run(root: &Path, fix: bool) -> Result<()> {
     let mut files = Vec::new();
     collect(root, Path::new(""), &mut files)?;
-    let sources: Vec<Source> = files
-        .iter()
-        .filter(|(path, _)| path.ends_with(".rs"))
-        .map(|(path, text)| Source::new(path, text))
-        .collect();
+    let rust = files.iter().filter(|(path, _)| path.ends_with(".rs"));
+    let mut sources: Vec<Source> = rust.map(|(path, text)| Source::new(path, text)).collect();
+    let test_modules: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+    for source in &mut sources {
+        let path = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        if test_modules.iter().any(|module| module == path) {
+            source.mark_as_test();
+        }
+    }
     let mut findings = check_sources(&sources);
     findings.extend(files.iter().flat_map(|(path, text)| leftovers::check_document(path, text)));
     findings.extend(check_crates(root, &files)?);

@@ -36,7 +36,26 @@ impl Source {
     }
 
     pub(crate) fn is_test_file(&self) -> bool {
-        is_test_file(&self.path)
+        self.tests.iter().any(|range| *range == (0..self.text.len()))
+    }
+
+    /// The paths, without `.rs`, of modules in files of their own that this one declares for tests only.
+    pub(crate) fn test_modules(&self) -> Vec<String> {
+        let directory = match self.path.rsplit_once('/') {
+            Some((directory, "mod.rs" | "lib.rs" | "main.rs")) => directory.to_owned(),
+            _ => self.path.trim_end_matches(".rs").to_owned(),
+        };
+        let declared = self.tests.iter().filter_map(|range| {
+            let item = self.code[range.clone()].trim();
+            let (_, name) = item.rsplit_once("mod ").filter(|_| !item.contains('{'))?;
+            Some(format!("{directory}/{}", name.trim()))
+        });
+        declared.collect()
+    }
+
+    /// Another file says that this one exists only in tests.
+    pub(crate) fn mark_as_test(&mut self) {
+        self.tests = std::iter::once(0..self.text.len()).collect();
     }
 
     /// Where `word` stands in the code as a whole word.
@@ -241,6 +260,14 @@ mod tests {
         let at = source.words("b").next().expect("b is code");
         assert_eq!((at, source.line(at)), (text.find("b;").unwrap_or(0), 3));
         assert!(source.comments.contains("// ö") && !source.comments.contains("zw"));
+    }
+
+    #[test]
+    fn a_module_declared_for_tests_is_a_test() {
+        let text = "mod a;\n#[cfg(test)]\nmod fixture;\n#[cfg(test)]\nmod tests { fn f() {} }";
+        let modules = |path: &str| Source::new(path, text).test_modules();
+        assert_eq!(modules("engine/src/mesh/mod.rs"), ["engine/src/mesh/fixture"]);
+        assert_eq!(modules("engine/src/mesh.rs"), ["engine/src/mesh/fixture"]);
     }
 
     #[test]
