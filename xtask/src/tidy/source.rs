@@ -36,7 +36,7 @@ impl Source {
     }
 
     pub(crate) fn is_test_file(&self) -> bool {
-        self.tests.iter().any(|range| *range == (0..self.text.len()))
+        self.tests.contains(&(0..self.text.len()))
     }
 
     /// The paths, without `.rs`, of modules in files of their own that this one declares for tests only.
