@@ -232,6 +232,11 @@ impl Driver {
         self.inner.shutdown();
     }
 
+    /// Receive buffers of a mode that no lease holds.
+    pub fn buffers_left(&self, mode: RecvMode) -> usize {
+        self.inner.groups[usize::from(mode.group())].available()
+    }
+
     /// Operations that are not over.
     pub fn in_flight(&self) -> usize {
         self.inner.core.borrow().ops.live()
