@@ -1,6 +1,7 @@
 //! Certificates no proxy would issue, under the root the proxies share or under a stranger's.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -51,12 +52,20 @@ impl Authority {
         Ok(Self { issuer: Issuer::from_ca_cert_pem(&read(ROOT_CERT_FILE)?, key)? })
     }
 
+    /// Puts a new root into `directory`, as a user does who brings one.
+    pub fn create(directory: &Path) -> Result<Self> {
+        let (params, key) = root()?;
+        fs::write(directory.join(ROOT_CERT_FILE), params.self_signed(&key)?.pem())?;
+        let key_file = directory.join(ROOT_KEY_FILE);
+        fs::write(&key_file, key.serialize_pem())?;
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
+        Self::open(directory)
+    }
+
     /// A root nobody knows.
     pub fn stranger() -> Result<Self> {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Ok(Self { issuer: Issuer::new(params, KeyPair::generate()?) })
+        let (params, key) = root()?;
+        Ok(Self { issuer: Issuer::new(params, key) })
     }
 
     /// A certificate with these URI SANs.
@@ -82,4 +91,11 @@ impl Authority {
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         })
     }
+}
+
+fn root() -> Result<(CertificateParams, KeyPair)> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok((params, KeyPair::generate()?))
 }

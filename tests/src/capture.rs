@@ -18,6 +18,9 @@ use crate::wire::Wire;
 /// How long tcpdump may take to begin and to end.
 const TCPDUMP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of each packet that are kept where only headers and openings matter.
+pub const HEADERS_BYTES: u32 = 256;
+
 /// Where the datagram goes that marks the end of a capture: nobody listens, no proxy captures UDP.
 const MARK_PORT: u16 = 9;
 const MARK: &[u8] = b"here the capture ends";

@@ -19,7 +19,7 @@ use crate::netns::Netns;
 /// The MTU of every link unless told otherwise: Ethernet's.
 pub const MTU_DEFAULT: u32 = 1500;
 
-/// Pods of one node: their further addresses have to fit into its /16.
+/// Pods of a lab: their further addresses have to fit into a node's /16.
 const PODS_MAX: u8 = 60;
 
 /// Further addresses of one pod.
@@ -153,6 +153,8 @@ pub struct Lab {
     mtu: u32,
     nodes: Vec<Arc<Node>>,
     pods: Vec<Arc<Pod>>,
+    /// Pods ever added: an address is not used twice.
+    added: u8,
 }
 
 impl Lab {
@@ -164,7 +166,7 @@ impl Lab {
         let fabric = Netns::new("fabric")?;
         fabric
             .ip_batch(&format!("link add br0 mtu {mtu} type bridge mcast_snooping 0\nlink set br0 up\n"))?;
-        Ok(Self { fabric, mtu, nodes: Vec::new(), pods: Vec::new() })
+        Ok(Self { fabric, mtu, nodes: Vec::new(), pods: Vec::new(), added: 0 })
     }
 
     pub fn nodes(&self) -> &[Arc<Node>] {
@@ -212,9 +214,10 @@ impl Lab {
 
     /// Adds a pod to a node.
     pub fn add_pod(&mut self, node: &Node, spec: PodSpec) -> Result<Arc<Pod>> {
-        let host = u8::try_from(self.pods_of(node).count() + 2)?;
+        let host = self.added + 2;
         ensure!(u32::from(spec.more_addresses) <= ADDRESSES_MAX, "at most {ADDRESSES_MAX} more addresses");
-        ensure!(host <= PODS_MAX + 1, "at most {PODS_MAX} pods on a node");
+        ensure!(self.added < PODS_MAX, "at most {PODS_MAX} pods");
+        self.added += 1;
         let number = node.number;
         let pod = Pod {
             netns: Netns::new(&spec.name)?,
@@ -243,6 +246,11 @@ impl Lab {
         let pod = Arc::new(pod);
         self.pods.push(Arc::clone(&pod));
         Ok(pod)
+    }
+
+    /// Forgets a pod; its namespace goes with the last who holds it.
+    pub fn remove_pod(&mut self, pod: &Pod) {
+        self.pods.retain(|other| other.uid != pod.uid);
     }
 }
 

@@ -204,9 +204,8 @@ fn half_a_pair_is_refused_and_left_alone() {
         let directory = directory();
         put_root(directory.path(), &rcgen::PKCS_ECDSA_P256_SHA256, |_| {});
         fs::remove_file(directory.path().join(missing)).unwrap();
-        let words =
-            [&format!("{present} is there"), &format!("{missing} is not"), "put the missing one back"];
-        let error = refused(directory.path(), &words.map(|word| &word[..]));
+        let (there, not) = (format!("{present} is there"), format!("{missing} is not"));
+        let error = refused(directory.path(), &[&there, &not, "put the missing one back"]);
         assert!(matches!(error, CaError::Half { .. }));
         assert!(directory.path().join(present).exists() && !directory.path().join(missing).exists());
     }

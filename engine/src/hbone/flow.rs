@@ -80,16 +80,19 @@ impl ReceiveWindow {
 
     /// Gives bytes back that are no longer held. `Some` is what the peer is to be told now.
     pub(super) fn give_back(&mut self, bytes: usize, size: u32, batch: u32) -> Option<u32> {
-        // Nobody can give back more than the peer sent; a caller that does must not overflow the peer's window.
-        let held = (i64::from(size) - self.open - i64::from(self.returned)).max(0);
-        debug_assert!(bytes as i64 <= held, "released {bytes} bytes, held {held}");
-        self.returned += (bytes as i64).min(held) as u32;
+        // Whoever gives back more than the peer sent must not overflow the peer's window.
+        self.returned += bytes.min(self.held(size)) as u32;
         if self.returned < batch {
             return None;
         }
         let increment = std::mem::take(&mut self.returned);
         self.open += i64::from(increment);
         Some(increment)
+    }
+
+    /// Bytes the peer sent that were not given back.
+    pub(super) fn held(&self, size: u32) -> usize {
+        usize::try_from(i64::from(size) - self.open - i64::from(self.returned)).unwrap_or(0)
     }
 
     /// Our lowered SETTINGS_INITIAL_WINDOW_SIZE has reached the peer (RFC 9113 §6.9.2).

@@ -119,9 +119,18 @@ impl Session {
 
     /// The application took so many bytes of [`super::Event::Data`]: the peer may send as many more, in a while.
     pub fn release(&mut self, stream: StreamId, bytes: usize, out: &mut impl Sink) {
+        debug_assert!(
+            self.streams.find(stream).is_none_or(|state| bytes <= state.receive.held(self.stream_window())),
+            "released more than was delivered"
+        );
+        self.credit_stream(stream, bytes, out);
+    }
+
+    /// Gives stream credit back for bytes of DATA that nobody holds any more.
+    pub(super) fn credit_stream(&mut self, stream: StreamId, bytes: usize, out: &mut impl Sink) {
         let size = self.stream_window();
         let batch = self.settings.credit_batch;
-        // RFC 9113 §5.1: nothing needs a window that has ended.
+        // RFC 9113 §5.1: nothing more comes on a half that has ended.
         let Some(state) = self.streams.find_mut(stream).filter(|state| !state.remote_ended) else {
             return;
         };

@@ -107,7 +107,7 @@ impl Workload {
     }
 
     /// The addresses by which it can be told from others.
-    pub(super) fn own_addresses(&self) -> impl Iterator<Item = NetworkAddress> + '_ {
+    pub fn own_addresses(&self) -> impl Iterator<Item = NetworkAddress> + '_ {
         let ips = match self.network_mode {
             NetworkMode::Standard => self.ips.as_slice(),
             NetworkMode::HostNetwork => &[],

@@ -23,6 +23,7 @@ pub struct ConnectionRecord {
     pub source_workload: Option<Arc<str>>,
     pub source_namespace: Option<Arc<str>>,
     pub source_identity: Option<Identity>,
+    pub source_cluster: Option<Arc<str>>,
     /// Where our connection, or the peer's to us, goes: the peer's port 15008 if it is a tunnel.
     pub destination: SocketAddr,
     /// What was asked for inside the tunnel: the application's address.
@@ -31,6 +32,7 @@ pub struct ConnectionRecord {
     pub destination_workload: Option<Arc<str>>,
     pub destination_namespace: Option<Arc<str>>,
     pub destination_identity: Option<Identity>,
+    pub destination_cluster: Option<Arc<str>>,
     pub bytes_sent: u64,
     pub bytes_received: u64,
     pub duration: Duration,
@@ -49,12 +51,14 @@ impl ConnectionRecord {
             source_workload: None,
             source_namespace: None,
             source_identity: None,
+            source_cluster: None,
             destination,
             hbone_destination: None,
             destination_service: None,
             destination_workload: None,
             destination_namespace: None,
             destination_identity: None,
+            destination_cluster: None,
             bytes_sent: 0,
             bytes_received: 0,
             duration: Duration::ZERO,
@@ -68,6 +72,7 @@ impl ConnectionRecord {
         self.source_workload = Some(Arc::clone(&workload.name));
         self.source_namespace = Some(Arc::clone(&workload.identity.namespace));
         self.source_identity = Some(workload.identity.clone());
+        self.source_cluster = Some(Arc::clone(&workload.cluster_id));
         self
     }
 
@@ -75,6 +80,7 @@ impl ConnectionRecord {
         if let Some(workload) = workload {
             self.destination_workload = Some(Arc::clone(&workload.name));
             self.destination_namespace = Some(Arc::clone(&workload.identity.namespace));
+            self.destination_cluster = Some(Arc::clone(&workload.cluster_id));
         }
         self
     }

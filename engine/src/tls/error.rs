@@ -23,8 +23,8 @@ pub enum TlsError {
     )]
     NotTls { first: String },
     #[error(
-        "the peer sent {limit} bytes and the TLS handshake is still not complete: see whether its certificate chain is \
-         of a sane length"
+        "the peer's handshake does not fit into {limit} bytes, or one of its records is longer than TLS allows: see \
+         whether its certificate chain is of a sane length"
     )]
     TooLong { limit: usize },
     /// For the caller, who sees the end of the stream before the handshake is done.

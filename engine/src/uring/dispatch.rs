@@ -365,3 +365,79 @@ fn value(result: i32) -> io::Result<u32> {
 fn error(result: i32) -> io::Error {
     io::Error::from_raw_os_error(-result)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receive_goes_on_as_the_kernel_left_it() {
+        let (plain, cancelled) = (false, true);
+        let (multishot, once) = (false, true);
+        let (ended, armed) = (false, true);
+        for (result, more, cancelled, once, expected) in [
+            (10, armed, plain, multishot, (Found::Data, Then::Armed)),
+            (10, armed, cancelled, multishot, (Found::Data, Then::Armed)),
+            (10, ended, plain, multishot, (Found::Data, Then::Again)),
+            (10, ended, cancelled, multishot, (Found::Data, Then::End)),
+            (10, ended, plain, once, (Found::Data, Then::End)),
+            (0, ended, plain, multishot, (Found::Eof, Then::End)),
+            (0, ended, cancelled, once, (Found::Eof, Then::End)),
+            (-libc::ENOBUFS, ended, plain, multishot, (Found::Nothing, Then::Starve)),
+            (-libc::ENOBUFS, ended, plain, once, (Found::Nothing, Then::Starve)),
+            (-libc::ENOBUFS, ended, cancelled, multishot, (Found::Cancelled, Then::End)),
+            (-libc::EAGAIN, ended, plain, multishot, (Found::Nothing, Then::Again)),
+            (-libc::EINTR, ended, plain, once, (Found::Nothing, Then::Again)),
+            (-libc::EINTR, ended, cancelled, once, (Found::Cancelled, Then::End)),
+            (-libc::ECANCELED, ended, cancelled, multishot, (Found::Cancelled, Then::End)),
+            (-libc::ECANCELED, ended, plain, multishot, (Found::Cancelled, Then::End)),
+            (-libc::ECONNRESET, ended, plain, multishot, (Found::Failed, Then::End)),
+            (-libc::ECONNRESET, ended, cancelled, multishot, (Found::Failed, Then::End)),
+        ] {
+            assert_eq!(
+                after_recv(result, more, cancelled, once),
+                expected,
+                "{result} {more} {cancelled} {once}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_accept_ends_only_by_what_concerns_the_listener() {
+        for (result, more, cancelled, expected) in [
+            (5, true, false, Then::Armed),
+            (5, true, true, Then::Armed),
+            (5, false, false, Then::Again),
+            (5, false, true, Then::End),
+            (-libc::ECONNABORTED, false, false, Then::Again),
+            (-libc::EAGAIN, false, false, Then::Again),
+            (-libc::EPROTO, false, true, Then::End),
+            (-libc::EMFILE, false, false, Then::End),
+            (-libc::ENFILE, false, false, Then::End),
+            (-libc::ENOMEM, false, false, Then::End),
+            (-libc::EINVAL, false, false, Then::End),
+            (-libc::ECANCELED, false, true, Then::End),
+        ] {
+            assert_eq!(after_accept(result, more, cancelled), expected, "{result} {more} {cancelled}");
+        }
+    }
+
+    #[test]
+    fn a_send_is_continued_until_all_is_sent() {
+        for (result, left, cancelled, expected) in [
+            (10, 0, false, (Then::End, 0)),
+            (10, 0, true, (Then::End, 0)),
+            (0, 0, false, (Then::End, 0)),
+            (10, 5, false, (Then::Again, 0)),
+            (10, 5, true, (Then::End, libc::ECANCELED)),
+            (0, 5, false, (Then::End, libc::EPIPE)),
+            (-libc::EAGAIN, 5, false, (Then::Again, 0)),
+            (-libc::EINTR, 5, false, (Then::Again, 0)),
+            (-libc::EINTR, 5, true, (Then::End, libc::EINTR)),
+            (-libc::ECANCELED, 5, true, (Then::End, libc::ECANCELED)),
+            (-libc::EPIPE, 5, false, (Then::End, libc::EPIPE)),
+        ] {
+            assert_eq!(after_send(result, left, cancelled), expected, "{result} {left} {cancelled}");
+        }
+    }
+}

@@ -225,7 +225,7 @@ impl Driver {
     }
 
     /// Cancels everything and waits until the kernel holds nothing of ours. What completes meanwhile is dropped: accepted
-    /// fds are closed, futures woken. Operations asked for afterwards are cancelled at once.
+    /// fds are closed, futures woken, timers forgotten. Operations asked for afterwards are cancelled at once.
     ///
     /// Tasks whose futures wait here hold the driver and are held by it through their wakers: call this to part them.
     pub fn shutdown(&self) {
@@ -274,6 +274,12 @@ impl Inner {
     }
 
     fn shutdown(&self) {
+        let alarms = self.core.borrow_mut().timers.clear();
+        for alarm in alarms {
+            if let Alarm::Future(Some(waker)) = alarm {
+                waker.wake();
+            }
+        }
         {
             let mut core = self.core.borrow_mut();
             if !std::mem::replace(&mut core.closed, true) {

@@ -397,3 +397,68 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(ops: &mut Ops) -> OpId {
+        ops.insert(-1, Kind::Poll { events: 0 }, Owner::Table(Token(7)))
+    }
+
+    #[test]
+    fn user_data_says_whose_completion_it_is() {
+        for (index, generation) in [(0, 0), (1, 0), (0, 1), ((1 << 30) - 1, u32::MAX), (12_345, 1 << 31)] {
+            let id = OpId { index, generation };
+            assert_eq!(Target::of(id.user_data()), Target::Op(id));
+            assert_eq!(Target::of(id.user_data() | CANCEL), Target::Cancel(id));
+        }
+        assert_eq!(Target::of(DOORBELL), Target::Doorbell);
+        assert_eq!(Target::of(NOBODY), Target::Nobody);
+        assert_eq!(Target::of(cancel_entry(OpId { index: 3, generation: 4 }).get_user_data()), {
+            Target::Cancel(OpId { index: 3, generation: 4 })
+        });
+        assert_eq!(Target::of(doorbell_entry(0).get_user_data()), Target::Doorbell);
+        assert_eq!(Target::of(doorbell_cancel_entry().get_user_data()), Target::Nobody);
+    }
+
+    #[test]
+    fn a_slot_is_used_again_under_another_generation() {
+        let mut ops = Ops::with_capacity(1);
+        let first = poll(&mut ops);
+        assert_eq!(ops.live(), 1);
+        assert!(matches!(ops.finish(first, Outcome::Polled(Ok(1))), Finished::Table(_)));
+        let second = poll(&mut ops);
+        assert_eq!(first.index, second.index);
+        assert!(ops.get_mut(first).is_none() && ops.get_mut(second).is_some());
+        // A late end of the first changes nothing.
+        assert!(matches!(ops.finish(first, Outcome::Polled(Ok(1))), Finished::Dropped(_)));
+        assert_eq!(ops.live(), 1);
+        assert_eq!(ops.slots.len(), 1);
+    }
+
+    #[test]
+    fn a_future_s_slot_stays_until_its_outcome_is_taken() {
+        let mut ops = Ops::with_capacity(1);
+        let owner = Owner::Future { waker: Some(Waker::noop().clone()), outcome: None };
+        let id = ops.insert(-1, Kind::Poll { events: 0 }, owner);
+        assert!(ops.take(id).is_none());
+        assert!(matches!(ops.finish(id, Outcome::Polled(Ok(5))), Finished::Future(Some(_))));
+        assert_eq!((ops.live(), ops.ids().count()), (0, 0));
+        assert_ne!(poll(&mut ops).index, id.index);
+        assert!(matches!(ops.take(id), Some(Outcome::Polled(Ok(5)))));
+        assert!(ops.take(id).is_none());
+        assert_eq!(poll(&mut ops).index, id.index);
+    }
+
+    #[test]
+    fn an_abandoned_operation_ends_by_itself() {
+        let mut ops = Ops::with_capacity(1);
+        let owner = Owner::Future { waker: Some(Waker::noop().clone()), outcome: None };
+        let id = ops.insert(-1, Kind::Poll { events: 0 }, owner);
+        assert!(ops.abandon(id).is_some());
+        assert_eq!(ops.live(), 1);
+        assert!(matches!(ops.finish(id, Outcome::Polled(Ok(5))), Finished::Dropped(_)));
+        assert_eq!(ops.live(), 0);
+    }
+}

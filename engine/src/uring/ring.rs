@@ -47,6 +47,11 @@ pub(super) struct Ring {
     /// From `Box::into_raw`, so that `submitter`, which holds the registered fd, can borrow from it; freed in `drop`.
     ring: NonNull<IoUring>,
     submitter: Submitter<'static>,
+    #[cfg(test)]
+    pub(super) registered: bool,
+    /// For every enter that may sleep: a shard that waits for its peers is idle, not waiting for a disk (6.15). Older
+    /// kernels show it as I/O wait, which looks alarming and means nothing.
+    idle: EnterFlags,
 }
 
 /// How long an enter may sleep for the first completion.
@@ -81,8 +86,17 @@ impl Ring {
         // SAFETY: the box is freed in `drop` only, after the last use of `submitter`; nothing borrows it mutably.
         let mut submitter = unsafe { ring.as_ref() }.submitter();
         // At most 16 rings of a thread can be registered; without it an enter looks its fd up, no more.
-        let _ = submitter.register_ring_fd();
-        Ok(Self { ring, submitter })
+        let _registered = submitter.register_ring_fd().is_ok();
+        // SAFETY: as above.
+        let quiet = unsafe { ring.as_ref() }.params().is_feature_no_iowait();
+        let idle = if quiet { EnterFlags::NO_IOWAIT } else { EnterFlags::empty() };
+        Ok(Self {
+            ring,
+            submitter,
+            #[cfg(test)]
+            registered: _registered,
+            idle,
+        })
     }
 
     /// Puts an entry behind those to submit; `false` when the queue is full.
@@ -121,11 +135,12 @@ impl Ring {
         let staged = self.staged();
         match wait {
             Wait::No => self.call(staged, 0, EnterFlags::GETEVENTS, None),
-            Wait::Forever => self.call(staged, 1, EnterFlags::GETEVENTS, None),
+            Wait::Forever => self.call(staged, 1, EnterFlags::GETEVENTS | self.idle, None),
             Wait::For(limit) => {
                 let limit = Timespec::from(limit);
                 let arguments = SubmitArgs::new().timespec(&limit);
-                self.call(staged, 1, EnterFlags::GETEVENTS | EnterFlags::EXT_ARG, Some(&arguments))
+                let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG | self.idle;
+                self.call(staged, 1, flags, Some(&arguments))
             }
         }
     }

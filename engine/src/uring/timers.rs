@@ -159,6 +159,18 @@ impl<T> Wheel<T> {
         count
     }
 
+    /// Forgets every timer and gives back what they carried.
+    pub(super) fn clear(&mut self) -> Vec<T> {
+        let live = self.entries.iter().enumerate().filter(|(_, entry)| entry.place != Place::Free);
+        let indices: Vec<_> = live.map(|(index, _)| index as u32).collect();
+        let mut payloads = Vec::with_capacity(indices.len());
+        for index in indices {
+            self.unlink(index);
+            payloads.extend(self.release(index));
+        }
+        payloads
+    }
+
     pub(super) fn pop(&mut self) -> Option<T> {
         let index = self.due.first;
         if index == NONE {
@@ -276,3 +288,6 @@ impl<T> Wheel<T> {
 impl List {
     const EMPTY: Self = Self { first: NONE, last: NONE };
 }
+
+#[cfg(test)]
+mod tests;

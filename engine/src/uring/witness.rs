@@ -46,17 +46,18 @@ impl Witnesses {
     }
 
     pub(super) fn close(&mut self, fd: RawFd, witness: &mut Witness) {
-        let abandoned = witness.file.is_none();
+        if let Some(file) = witness.file
+            && !self.dismissed
+        {
+            let same = file_of(fd) == Some(file);
+            assert!(same, "fd {fd} was closed before the final completion of an operation on it");
+        }
         self.forget(witness);
-        let Some(file) = witness.file.take() else { return };
-        assert!(
-            abandoned || self.dismissed || file_of(fd) == Some(file),
-            "fd {fd} was closed before the final completion of an operation on it"
-        );
     }
 
     /// The caller no longer promises anything about the fd.
     pub(super) fn forget(&mut self, witness: &mut Witness) {
+        witness.file = None;
         if let Some(claim) = witness.claim.take() {
             self.claims.remove(&claim);
         }

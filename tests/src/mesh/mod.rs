@@ -28,6 +28,8 @@ pub struct MeshOptions {
     pub kinds: Vec<ProxyKind>,
     pub proxy: ProxyOptions,
     pub extra: Extra,
+    /// RINGWAY_CA_DIR with what is in it; a new and empty one if not given.
+    pub authority_directory: Option<PathBuf>,
 }
 
 /// What serves one node.
@@ -59,7 +61,8 @@ impl Mesh {
     pub fn start(lab: Lab, options: MeshOptions) -> Result<Self> {
         let run = Run::current()?;
         let directory = run.unique_directory("mesh")?;
-        let authority_directory = run.unique_directory("authority")?;
+        let given = options.authority_directory.clone();
+        let authority_directory = given.map_or_else(|| run.unique_directory("authority"), Ok)?;
         if options.kinds.contains(&ProxyKind::Ztunnel) {
             proxy::borrow_ztunnel_authority(&authority_directory)?;
         }
@@ -110,6 +113,14 @@ impl Mesh {
         self.install_redirect(kind, &pod)?;
         wait_captured(&pod)?;
         Ok(pod)
+    }
+
+    /// Takes a pod out of a running mesh; its namespace goes with the last who holds it.
+    pub fn dismiss(&mut self, at: usize, pod: &Pod) -> Result<()> {
+        let node = Arc::clone(&self.proxies[at].node);
+        self.lab.remove_pod(pod);
+        self.write_xds()?;
+        config::write_pods(&self.pods_file(&node), &self.lab, &node)
     }
 
     /// The process that serves a node (the first, where each pod has one).

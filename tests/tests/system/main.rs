@@ -4,10 +4,28 @@
 //! ztunnel says INCOMPLETE where there is none, and passes; xtask counts and names those.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
+mod bulk;
+mod closing;
+mod command;
+mod enrolment;
+mod first;
+mod hostile;
+mod interop;
 mod kit;
+mod lifecycle;
+mod privileges;
+mod rotation;
+mod standing;
+mod status;
+mod trust;
 
 use std::io::Write;
+use std::sync::Arc;
 
+use testkit::lab::{Lab, Pod};
+use testkit::mesh::{Mesh, MeshOptions, two_pods};
+use testkit::proxy::ProxyKind;
 use testkit::{proxy, run};
 
 /// What a test needs beside the kernel.
@@ -23,6 +41,8 @@ enum Need {
 
 /// Set by xtask: system tests are wanted, so a lack of root or of the binary is a failure.
 const WANTED: &str = "RINGWAY_SYSTEM";
+/// `ztunnel` puts ztunnel in ringway's place: to see that a test can fail, and how the other one does.
+const OTHER_PROXY: &str = "RINGWAY_SYSTEM_PROXY";
 /// Set by xtask: the file to which tests that could not run add a line.
 const INCOMPLETE_FILE: &str = "RINGWAY_INCOMPLETE";
 
@@ -33,7 +53,7 @@ fn can_run(test: &str, need: Need) -> bool {
         return false;
     }
     assert!(run::is_root(), "{test}: network namespaces need root");
-    if need == Need::Ringway {
+    if need == Need::Ringway && kind() == ProxyKind::Ringway {
         proxy::ringway_binary().unwrap();
     }
     let ztunnel = || proxy::ztunnel_binary().and_then(|_| proxy::ztunnel_authority());
@@ -63,3 +83,23 @@ macro_rules! needs {
     };
 }
 pub(crate) use needs;
+
+/// The proxy under test.
+fn kind() -> ProxyKind {
+    match std::env::var(OTHER_PROXY).as_deref() {
+        Ok("ztunnel") => ProxyKind::Ztunnel,
+        _ => ProxyKind::Ringway,
+    }
+}
+
+/// The proxy under test on every node of the lab.
+fn start(lab: Lab, options: MeshOptions) -> Mesh {
+    let kinds = vec![kind(); lab.nodes().len()];
+    Mesh::start(lab, MeshOptions { kinds, ..options }).unwrap()
+}
+
+/// The mesh of most tests: the pods `client` on the first node and `server` on the second.
+fn start_two_pods() -> (Mesh, Arc<Pod>, Arc<Pod>) {
+    let (lab, client, server) = two_pods().unwrap();
+    (start(lab, MeshOptions::default()), client, server)
+}

@@ -89,7 +89,7 @@ impl Session {
         self.incoming.padding = padding;
         // RFC 9113 §6.9.1: padding counts, and nobody else gives it back.
         self.credit_connection(1, out);
-        self.release(self.incoming.head.stream, 1 + usize::from(padding), out);
+        self.credit_stream(self.incoming.head.stream, 1 + usize::from(padding), out);
         Ok(Step::Continue)
     }
 
@@ -116,11 +116,11 @@ impl Session {
     fn data_done<'i>(&mut self, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
         let head = self.incoming.head;
         self.incoming.finish();
-        if self.incoming.had_content {
+        if self.incoming.had_content && self.streams.find(head.stream).is_some() {
             for flood in [Flood::EmptyData, Flood::Pings, Flood::Other] {
                 self.floods.give_back(flood, 1);
             }
-        } else if !head.has(END_STREAM) {
+        } else if !self.incoming.had_content && !head.has(END_STREAM) {
             self.floods.spend(Flood::EmptyData)?;
         }
         if !head.has(END_STREAM) {

@@ -154,7 +154,7 @@ fn a_busy_ping_pong_costs_one_enter_per_turn() {
     }
     let (near, far): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let ends: Vec<_> = near.into_iter().chain(far).collect();
-    let driver = shard.driver.clone();
+    let driver = shard.driver;
     let mut spare: Vec<Vec<u8>> = Vec::new();
     let mut turn = |wait| {
         let answer = &mut |completion| match completion {

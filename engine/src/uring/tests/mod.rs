@@ -2,10 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod basic;
+mod cancel;
+mod chaos;
+mod futures;
+mod load;
+mod overflow;
+mod shutdown;
+mod starve;
+mod wake;
 
 use std::future::Future;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
@@ -13,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Type};
 
 use super::*;
 
@@ -177,4 +187,37 @@ fn pattern(seed: u64, position: usize) -> u8 {
 
 fn pattern_bytes(seed: u64, range: std::ops::Range<usize>) -> Vec<u8> {
     range.map(|position| pattern(seed, position)).collect()
+}
+
+/// Sends until the socket takes no more. Returns how many bytes it took.
+fn fill(driver: &Driver, stream: &impl AsFd) -> usize {
+    let block = [0; 65_536];
+    let mut taken = 0;
+    while let Ok(bytes) = driver.try_send(stream.as_fd(), &[io::IoSlice::new(&block)]) {
+        taken += bytes;
+    }
+    taken
+}
+
+/// A listener whose queue is full: a further connect hangs.
+fn full_listener() -> (socket2::Socket, Vec<socket2::Socket>) {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let listener = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let client = tcp_socket();
+            let _ = client.connect(&address);
+            client
+        })
+        .collect();
+    (listener, waiting)
+}
+
+fn tcp_socket() -> socket2::Socket {
+    let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
 }
