@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Heartbeat, Phase, PoolKey, Side, Tunnel, TunnelFacts};
-use crate::hbone::{Session, Settings};
+use super::{Heartbeat, PoolKey, Side, Tunnel, TunnelFacts};
+use crate::engine::EngineConfig;
+use crate::hbone::Settings;
 use crate::mesh::Identity;
 use crate::net;
-use crate::relay::Intake;
 use crate::shard::{Key, LocalPod, Shard};
 use crate::tls::{Alert, Established, Handshake, Progress, RecordSealer, TlsError};
 use crate::uring::Driver;
@@ -79,40 +79,11 @@ pub(super) async fn client_tunnel(
 /// Puts an established connection into the table, as client or as server.
 pub(crate) fn begin(shard: &Shard, socket: OwnedFd, facts: TunnelFacts, established: Established) -> Key {
     let mut tables = shard.tables.borrow_mut();
-    let mut out = tables.buffers.large();
-    let Established { mut sealer, opener, mut leftover, .. } = established;
-    let settings = settings(shard, facts.side);
-    let mut seal = super::Seal { sealer: &mut sealer, out: &mut out };
-    let session = match facts.side {
-        Side::Client => Session::client(&settings, &mut seal),
-        Side::Server => Session::server(&settings, &mut seal),
-    };
-    let tunnel = Tunnel {
-        socket,
-        facts: Rc::new(facts),
-        session,
-        sealer,
-        opener,
-        intake: Intake::default(),
-        partial: Vec::new(),
-        out,
-        in_flight: 0,
-        sending: None,
-        waiting: std::collections::VecDeque::new(),
-        bulk_streams: 0,
-        buffered: 0,
-        relays: 0,
-        dirty: false,
-        phase: Phase::Live,
-        heartbeat: Heartbeat {
-            timer: None,
-            unanswered_since: None,
-            unused_since: shard.driver.now(),
-            unused_release: shard.config.tunnel_unused_release,
-            count: 0,
-        },
-    };
-    tables.begin_tunnel(tunnel, &mut leftover)
+    let settings = settings(&shard.config, facts.side);
+    let heartbeat = Heartbeat::new(shard.driver.now(), shard.config.tunnel_unused_release);
+    let (tunnel, mut rest) =
+        Tunnel::new(socket, facts, established, &settings, heartbeat, &mut tables.buffers);
+    tables.begin_tunnel(tunnel, &mut rest)
 }
 
 /// Runs a handshake over a connected socket, in either role, within its time.
@@ -168,12 +139,12 @@ async fn refuse_identity(driver: &Driver, socket: BorrowedFd<'_>, sealer: &mut R
     let _ = driver.send_all(socket, out).await;
 }
 
-fn settings(shard: &Shard, side: Side) -> Settings {
+fn settings(config: &EngineConfig, side: Side) -> Settings {
     let mut settings = if side == Side::Client { Settings::client() } else { Settings::server() };
-    settings.stream_window = shard.config.stream_window;
-    settings.frame_size = shard.config.frame_size;
+    settings.stream_window = config.stream_window;
+    settings.frame_size = config.frame_size;
     if side == Side::Client {
-        settings.streams_max = shard.config.tunnel_streams_max;
+        settings.streams_max = config.tunnel_streams_max;
         settings.header_list_max = CLIENT_HEADER_LIST_BYTES_MAX;
     }
     settings

@@ -40,7 +40,11 @@ impl Tables {
     pub(crate) fn send_tunnel(&mut self, key: Key) {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         tunnel.dirty = false;
-        if tunnel.sending.is_some() || tunnel.out.is_empty() || tunnel.phase == Phase::Closed {
+        if tunnel.out.is_empty() {
+            // The session was listened to and had nothing to say; who is silent holds no buffer.
+            return self.buffers.recycle(std::mem::take(&mut tunnel.out));
+        }
+        if tunnel.sending.is_some() || tunnel.phase == Phase::Closed {
             return;
         }
         tunnel.sealer.flush(&mut tunnel.out);

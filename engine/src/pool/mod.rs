@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake};
 pub(crate) use tunnel::{
-    Heartbeat, Phase, Seal, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX, Tunnel, TunnelFacts,
+    Heartbeat, Phase, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX, Tunnel, TunnelFacts,
 };
 
 use crate::mesh::Identity;

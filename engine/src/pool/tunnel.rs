@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::hbone::{Session, Sink};
+use crate::hbone::{Session, Settings, Sink};
 use crate::mesh::Identity;
 use crate::relay::Intake;
 use crate::shard::{Buffers, LocalPod};
-use crate::tls::{RecordOpener, RecordSealer};
+use crate::tls::{Established, RecordOpener, RecordSealer};
 use crate::uring::{OpId, TimerId};
 
 /// Sealed and not yet taken by the kernel, per tunnel. A message that comes while a transfer runs waits behind this
@@ -94,6 +94,45 @@ pub(crate) struct Seal<'a> {
 // === impl Tunnel ===
 
 impl Tunnel {
+    /// A tunnel whose handshake is done. Its session has written its first frames; they go out when the tunnel is put
+    /// into a table. Also returns what the peer sent behind its handshake, still sealed.
+    pub(crate) fn new(
+        socket: OwnedFd,
+        facts: TunnelFacts,
+        established: Established,
+        settings: &Settings,
+        heartbeat: Heartbeat,
+        buffers: &mut Buffers,
+    ) -> (Self, Vec<u8>) {
+        let Established { mut sealer, opener, leftover, .. } = established;
+        let mut out = buffers.large();
+        let mut seal = Seal { sealer: &mut sealer, out: &mut out };
+        let session = match facts.side {
+            Side::Client => Session::client(settings, &mut seal),
+            Side::Server => Session::server(settings, &mut seal),
+        };
+        let tunnel = Self {
+            socket,
+            facts: Rc::new(facts),
+            session,
+            sealer,
+            opener,
+            intake: Intake::default(),
+            partial: Vec::new(),
+            out,
+            in_flight: 0,
+            sending: None,
+            waiting: VecDeque::new(),
+            bulk_streams: 0,
+            buffered: 0,
+            relays: 0,
+            dirty: false,
+            phase: Phase::Live,
+            heartbeat,
+        };
+        (tunnel, leftover)
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -156,6 +195,14 @@ impl Tunnel {
     /// No operation of ours is with the kernel.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.sending.is_none() && self.intake.is_at_rest()
+    }
+}
+
+// === impl Heartbeat ===
+
+impl Heartbeat {
+    pub(crate) fn new(now: Instant, unused_release: Duration) -> Self {
+        Self { timer: None, unanswered_since: None, unused_since: now, unused_release, count: 0 }
     }
 }
 

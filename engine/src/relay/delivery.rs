@@ -3,8 +3,8 @@
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 
-use super::{Happening, Relay};
-use crate::hbone::ErrorCode;
+use super::Happening;
+use crate::hbone::{ErrorCode, StreamId};
 use crate::shard::{Key, Kind, Tables};
 
 /// From here on bytes go to the application straight from where they were decrypted; below, copying them together is
@@ -17,6 +17,7 @@ const DIRECT_PIECES_MAX: usize = 64;
 /// Bytes of a stream, somewhere in the buffer that is being worked off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
+    pub(crate) stream: StreamId,
     pub(crate) slot: u32,
     pub(crate) from: usize,
     pub(crate) length: usize,
@@ -29,19 +30,20 @@ impl Tables {
         let mut happenings = std::mem::take(&mut self.happenings);
         let mut done = 0;
         for (until, happening) in happenings.drain(..) {
-            self.deliver_pieces(&pieces[done..until], buffer);
+            self.deliver_pieces(tunnel, &pieces[done..until], buffer);
             done = until;
             self.happened(tunnel, happening);
         }
-        self.deliver_pieces(&pieces[done..], buffer);
+        self.deliver_pieces(tunnel, &pieces[done..], buffer);
         pieces.clear();
         self.pieces = pieces;
         self.happenings = happenings;
     }
 
-    fn deliver_pieces(&mut self, pieces: &[Piece], buffer: &[u8]) {
-        for run in pieces.chunk_by(|one, next| one.slot == next.slot) {
-            let Some(key) = run.first().and_then(|piece| self.relays.at(piece.slot)) else { continue };
+    fn deliver_pieces(&mut self, tunnel: Key, pieces: &[Piece], buffer: &[u8]) {
+        for run in pieces.chunk_by(|one, next| one.stream == next.stream) {
+            let Some(piece) = run.first() else { continue };
+            let Some(key) = self.relay_of(tunnel, piece.slot, piece.stream) else { continue };
             for part in run.chunks(DIRECT_PIECES_MAX) {
                 self.deliver_run(key, part, buffer);
             }
@@ -142,22 +144,29 @@ impl Tables {
         }
     }
 
+    /// The relay of a stream of a tunnel. The session remembers slots for longer than relays keep them, so the slot alone
+    /// would lead bytes of one connection to another's application.
+    fn relay_of(&self, tunnel: Key, slot: u32, stream: StreamId) -> Option<Key> {
+        let key = self.relays.at(slot)?;
+        let relay = self.relays.get(key)?;
+        (relay.tunnel == tunnel && relay.stream == stream).then_some(key)
+    }
+
     /// What else can happen to streams and tunnels, in its place between the bytes.
     fn happened(&mut self, tunnel: Key, happening: Happening) {
-        let relay_at = |relays: &crate::shard::Table<Relay>, slot| relays.at(slot);
         match happening {
-            Happening::Response { slot, status } => {
-                if let Some(key) = relay_at(&self.relays, slot) {
+            Happening::Response { stream, slot, status } => {
+                if let Some(key) = self.relay_of(tunnel, slot, stream) {
                     self.answered(key, status);
                 }
             }
-            Happening::End { slot } => {
-                if let Some(key) = relay_at(&self.relays, slot) {
+            Happening::End { stream, slot } => {
+                if let Some(key) = self.relay_of(tunnel, slot, stream) {
                     self.far_ended(key);
                 }
             }
-            Happening::Reset { slot, code, unprocessed } => {
-                if let Some(key) = relay_at(&self.relays, slot) {
+            Happening::Reset { stream, slot, code, unprocessed } => {
+                if let Some(key) = self.relay_of(tunnel, slot, stream) {
                     self.far_reset(key, code, unprocessed);
                 }
             }

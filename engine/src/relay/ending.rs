@@ -13,7 +13,7 @@ use crate::uring::Driver;
 impl Tables {
     /// The peer answered our CONNECT.
     pub(crate) fn answered(&mut self, key: Key, status: u16) {
-        let Some(relay) = self.relays.get_mut(key) else { return };
+        let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.is_opening()) else { return };
         if status != 200 {
             let cause = format!("the peer's proxy refused the connection: http status {status}");
             return self.refuse_opening(key, ErrorCode::CANCEL, false, cause);
@@ -49,8 +49,10 @@ impl Tables {
 
     /// The connection to the application stands: the stream that waited for it is answered and begins to flow.
     pub(crate) fn attach_app(&mut self, key: Key, app: OwnedFd, headers: &[(&str, &str)]) {
-        let Some(relay) = self.relays.get_mut(key) else { return };
-        let Phase::Connecting = relay.phase else { return };
+        let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.is_connecting()) else {
+            // The stream is gone: to the application this is no orderly end.
+            return net::abort_on_close(app.as_fd());
+        };
         relay.phase = Phase::Open;
         relay.app = Some(app);
         let (tunnel_key, stream) = (relay.tunnel, relay.stream);
@@ -63,19 +65,18 @@ impl Tables {
         self.pump(key);
     }
 
-    /// A stream that asked for the application is refused with a status.
+    /// A stream that asked for the application is refused with a status. What the peer still sends on it is of no use to
+    /// anybody, and the reset says so (RFC 9113 §8.1).
     pub(crate) fn refuse_stream(&mut self, key: Key, status: u16, cause: &str) {
-        let Some(relay) = self.relays.get_mut(key) else { return };
-        let Phase::Connecting = relay.phase else { return };
+        let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.is_connecting()) else { return };
+        relay.record.refused = true;
         let (tunnel_key, stream) = (relay.tunnel, relay.stream);
         if let Some(tunnel) = self.tunnels.get_mut(tunnel_key) {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.respond(stream, status, &[], true, &mut seal);
+            session.reset(stream, ErrorCode::NO_ERROR, &mut seal);
         }
         self.mark_tunnel(tunnel_key);
-        if let Some(relay) = self.relays.get_mut(key) {
-            relay.record.refused = true;
-        }
         self.close_relay(key, Some(cause.to_owned()));
     }
 
@@ -106,20 +107,21 @@ impl Tables {
 
     /// Tells the set-up task that no stream came to be, and gives the application's socket back to it.
     pub(crate) fn refuse_opening(&mut self, key: Key, code: ErrorCode, unprocessed: bool, cause: String) {
-        let Some(relay) = self.relays.get_mut(key) else { return };
-        let (tunnel_key, stream) = (relay.tunnel, relay.stream);
+        if !self.relays.get(key).is_some_and(Relay::is_opening) {
+            return;
+        }
+        let Some(relay) = self.relays.remove(key) else { return };
+        let Relay { app, phase, tunnel: tunnel_key, stream, .. } = relay;
         if let Some(tunnel) = self.tunnels.get_mut(tunnel_key) {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.reset(stream, code, &mut seal);
             tunnel.forget_relay(key.slot(), 0, false, self.driver.now());
         }
-        self.mark_tunnel(tunnel_key);
-        self.end_if_drained(tunnel_key);
-        let Some(mut relay) = self.relays.remove(key) else { return };
-        let Phase::Opening(promise) = std::mem::replace(&mut relay.phase, Phase::Closed) else { return };
-        if let Some(app) = relay.app.take() {
+        if let (Phase::Opening(promise), Some(app)) = (phase, app) {
             promise.fulfil(Opened::No(Refused { app, unprocessed, cause }));
         }
+        self.mark_tunnel(tunnel_key);
+        self.end_if_drained(tunnel_key);
     }
 
     /// This side broke: the peer is told with a reset, the application with an RST.

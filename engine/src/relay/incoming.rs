@@ -157,8 +157,9 @@ impl Tables {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             match session.next(&mut plain, &mut seal) {
                 Ok(None) => break,
-                Ok(Some(Event::Data { slot, bytes, .. })) if slot != NO_SLOT => {
+                Ok(Some(Event::Data { stream, slot, bytes })) if slot != NO_SLOT => {
                     self.pieces.push(Piece {
+                        stream,
                         slot,
                         from: bytes.as_ptr() as usize - base,
                         length: bytes.len(),

@@ -9,6 +9,8 @@ mod outgoing;
 mod outlet;
 mod pair;
 mod stream;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub(crate) use delivery::Piece;
 pub(crate) use happening::Happening;

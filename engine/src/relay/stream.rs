@@ -136,6 +136,10 @@ impl Relay {
         matches!(self.phase, Phase::Opening(_))
     }
 
+    pub(crate) fn is_connecting(&self) -> bool {
+        matches!(self.phase, Phase::Connecting)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }

@@ -22,6 +22,8 @@ use async_executor::LocalExecutor;
 pub(crate) use buffers::Buffers;
 pub(crate) use host::{Plan, start};
 pub(crate) use mailbox::{Answer, Command, Mailbox, PodSpec, Reports};
+#[cfg(test)]
+pub(crate) use pods::PodName;
 pub(crate) use pods::{Listener, LocalPod};
 pub(crate) use promise::{Promise, Promised, promise};
 pub(crate) use table::{Key, Kind, Table};

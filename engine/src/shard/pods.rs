@@ -42,6 +42,12 @@ pub(crate) struct Listener {
     pub(crate) closing: bool,
 }
 
+impl LocalPod {
+    pub(crate) fn new(uid: Arc<str>, workload: PodName, netns: Namespace, transparent: bool) -> Self {
+        Self { uid, workload, netns, transparent, listeners: RefCell::default(), tasks: RefCell::default() }
+    }
+}
+
 impl Shard {
     /// Learns of a pod, and opens its listeners if this shard is one of those that accept for it.
     pub(crate) fn add_pod(self: &Rc<Self>, spec: PodSpec, listen: bool) -> Result<(), String> {
@@ -49,18 +55,10 @@ impl Shard {
         let transparent = net::may_keep_source(&netns, &self.config).map_err(|cause| {
             format!("ENABLE_ORIG_SRC is set, but IP_TRANSPARENT is refused: {cause}; it needs NET_ADMIN")
         })?;
-        let pod = Rc::new(LocalPod {
-            uid: Arc::clone(&spec.uid),
-            workload: PodName {
-                name: spec.name,
-                namespace: spec.namespace,
-                service_account: spec.service_account,
-            },
-            netns,
-            transparent,
-            listeners: RefCell::default(),
-            tasks: RefCell::default(),
-        });
+        let uid = Arc::clone(&spec.uid);
+        let name =
+            PodName { name: spec.name, namespace: spec.namespace, service_account: spec.service_account };
+        let pod = Rc::new(LocalPod::new(spec.uid, name, netns, transparent));
         if listen {
             for port in Port::ALL {
                 self.open_listener(&pod, port).map_err(|cause| {
@@ -69,7 +67,7 @@ impl Shard {
                 })?;
             }
         }
-        self.pods.borrow_mut().insert(spec.uid, pod);
+        self.pods.borrow_mut().insert(uid, pod);
         Ok(())
     }
 

@@ -135,6 +135,7 @@ impl Inner {
             Kind::Recv { .. } => self.received(core, id, cqe),
             Kind::Send { .. } => self.sent(core, id, cqe),
             Kind::Poll { .. } | Kind::Connect { .. } => finish(core, id, Outcome::Polled(value(cqe.result))),
+            Kind::Watch { .. } => self.watched(core, id, cqe),
         }
     }
 
@@ -215,6 +216,36 @@ impl Inner {
         self.counters.sends.one();
         let (buffer, sent) = (std::mem::take(buffer), *position);
         finish(core, id, Outcome::Sent { buffer, sent, result })
+    }
+
+    /// The kernel adds POLLRDHUP to every mask, so a poll that ends with its first event would end with the peer's FIN, and
+    /// one armed after it at once. A watch goes on through that, and ends when there is nothing more to watch for.
+    fn watched(&self, core: &mut Core, id: OpId, cqe: Cqe) -> Step {
+        let Some(slot) = core.ops.get_mut(id) else { return Step::Nothing };
+        let Kind::Watch { seen } = &mut slot.kind else { return Step::Nothing };
+        let is_over = cqe.result >= 0 && cqe.result & i32::from(libc::POLLERR | libc::POLLHUP) != 0;
+        if is_over {
+            *seen = Some(seen.unwrap_or(0) | cqe.result as u32);
+        }
+        match (cqe.more(), *seen) {
+            (true, None) => Step::Nothing,
+            (true, Some(_)) => {
+                if core.cancel(id) {
+                    self.counters.cancels.one();
+                }
+                Step::Nothing
+            }
+            (false, Some(events)) => finish(core, id, Outcome::Polled(Ok(events))),
+            (false, None) if cqe.result >= 0 && !slot.cancelled => {
+                self.again(core, id);
+                Step::Nothing
+            }
+            (false, None) => {
+                let result =
+                    value(cqe.result).and_then(|_| Err(io::Error::from_raw_os_error(libc::ECANCELED)));
+                finish(core, id, Outcome::Polled(result))
+            }
+        }
     }
 
     fn rung(&self, cqe: Cqe) -> Step {

@@ -155,9 +155,9 @@ impl Driver {
     }
 
     /// Completes once when the socket fails or is closed by both sides; needed while no receive is armed, since
-    /// otherwise nobody hears of an RST.
+    /// otherwise nobody hears of an RST. The peer's FIN alone does not complete it.
     pub fn watch(&self, fd: BorrowedFd<'_>, token: Token) -> OpId {
-        self.inner.start(fd.as_raw_fd(), Kind::Poll { events: 0 }, Owner::Table(token))
+        self.inner.start(fd.as_raw_fd(), Kind::Watch { seen: None }, Owner::Table(token))
     }
 
     /// Completes once when the socket has room to send, or failed.
@@ -230,6 +230,11 @@ impl Driver {
     /// Tasks whose futures wait here hold the driver and are held by it through their wakers: call this to part them.
     pub fn shutdown(&self) {
         self.inner.shutdown();
+    }
+
+    /// Receive buffers of a mode that no lease holds.
+    pub fn buffers_left(&self, mode: RecvMode) -> usize {
+        self.inner.groups[usize::from(mode.group())].available()
     }
 
     /// Operations that are not over.
@@ -334,7 +339,7 @@ impl Core {
     }
 
     /// Whether there was something to cancel.
-    fn cancel(&mut self, id: OpId) -> bool {
+    pub(super) fn cancel(&mut self, id: OpId) -> bool {
         let Some(slot) = self.ops.get_mut(id) else { return false };
         if slot.cancelled {
             return false;

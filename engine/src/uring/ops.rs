@@ -113,6 +113,11 @@ pub(super) enum Kind {
     Poll {
         events: u32,
     },
+    /// Waits for an error or the end of both directions, through whatever else happens.
+    Watch {
+        /// What it has come to, once it has.
+        seen: Option<u32>,
+    },
     Connect {
         /// Boxed: slots move when the table grows.
         address: Box<SockAddr>,
@@ -351,6 +356,7 @@ impl Slot {
                     .build()
             }
             Kind::Poll { events } => opcode::PollAdd::new(fd, *events).build(),
+            Kind::Watch { .. } => opcode::PollAdd::new(fd, 0).multi(true).build(),
             Kind::Connect { address } => {
                 opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build()
             }

@@ -35,7 +35,7 @@ impl Witnesses {
         let direction = match kind {
             Kind::Recv { .. } => Some(Direction::In),
             Kind::Send { .. } => Some(Direction::Out),
-            Kind::Accept | Kind::Poll { .. } | Kind::Connect { .. } => None,
+            Kind::Accept | Kind::Poll { .. } | Kind::Watch { .. } | Kind::Connect { .. } => None,
         };
         let claim = direction.map(|direction| (fd, direction));
         if let Some(claim) = claim {

@@ -132,6 +132,44 @@ fn watch_sees_a_reset_while_nothing_is_received() {
 }
 
 #[test]
+fn watch_sees_a_reset_behind_an_end() {
+    for armed_before_the_end in [true, false] {
+        let mut shard = Shard::new();
+        let (near, far) = tcp_pair();
+        if armed_before_the_end {
+            shard.driver.watch(near.as_fd(), Token(1));
+            shard.turn(false);
+        }
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        if !armed_before_the_end {
+            shard.driver.watch(near.as_fd(), Token(1));
+        }
+        for _ in 0..10 {
+            shard.turn(false);
+        }
+        assert!(shard.told.is_empty(), "an end alone does not make it fire");
+        reset_on_close(&far);
+        drop(far);
+        let events = shard.next_polled(Token(1)).unwrap();
+        assert_ne!(events & libc::POLLERR as u32, 0);
+        assert_eq!(shard.driver.in_flight(), 0);
+    }
+}
+
+#[test]
+fn watch_fires_when_both_sides_have_ended() {
+    let mut shard = Shard::new();
+    let (near, far) = tcp_pair();
+    shard.driver.watch(near.as_fd(), Token(1));
+    far.shutdown(std::net::Shutdown::Write).unwrap();
+    shard.turn(false);
+    near.shutdown(std::net::Shutdown::Write).unwrap();
+    let events = shard.next_polled(Token(1)).unwrap();
+    assert_eq!(events & (libc::POLLERR | libc::POLLHUP) as u32, libc::POLLHUP as u32);
+    assert_eq!(shard.driver.in_flight(), 0);
+}
+
+#[test]
 fn a_failed_receive_says_why() {
     let mut shard = Shard::new();
     let (near, far) = tcp_pair();
