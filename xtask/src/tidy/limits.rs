@@ -2,7 +2,7 @@
 //!
 //! The table is what stands between the two markers; `cargo xtask tidy --fix` writes it from the sources. A limit is a
 //! constant of a crate that ships whose name ends in `_MAX` or `_LIMIT`, or holds `_TIMEOUT`; its reason is the first
-//! sentence of its documentation.
+//! line of its documentation.
 
 use super::Finding;
 use super::source::Source;
@@ -92,13 +92,14 @@ fn constants(source: &Source) -> impl Iterator<Item = (Limit, usize)> {
 fn constant(source: &Source, start: usize) -> Option<(Limit, usize)> {
     let statement = &source.code[start..start + source.code[start..].find(';')?];
     let (left, _) = statement.split_once('=')?;
-    let name = left["const".len()..].split(':').next()?.trim();
+    let (name, kind) = left["const".len()..].split_once(':')?;
+    let (name, kind) = (name.trim(), kind.trim());
     let is_limit = name.ends_with("_MAX") || name.ends_with("_LIMIT") || name.contains("_TIMEOUT");
-    // `Self(…)` is a value of an enumeration that happens to be called so, not a bound.
-    if !is_limit || name.contains(char::is_whitespace) || statement.contains("Self(") {
+    // A number or a time: an error code may be called a timeout too.
+    let bounds = kind.ends_with("Duration") || kind.starts_with(['u', 'i', 'f']);
+    if !is_limit || !bounds {
         return None;
     }
-    // An array's type holds a `;`, but no limit is an array.
     let value = source.text[start + left.len() + 1..start + statement.len()].split_whitespace();
     let limit = Limit {
         path: source.path.clone(),
@@ -109,7 +110,7 @@ fn constant(source: &Source, start: usize) -> Option<(Limit, usize)> {
     Some((limit, start))
 }
 
-/// The first sentence of the documentation that ends where `before` does.
+/// The first line of the documentation that ends where `before` does.
 fn reason(before: &str) -> String {
     let (lines_before, _) = before.rsplit_once('\n').unwrap_or_default();
     let documented = lines_before
@@ -118,11 +119,8 @@ fn reason(before: &str) -> String {
         .map(str::trim)
         .skip_while(|line| line.starts_with("#["))
         .take_while(|line| line.starts_with("///"));
-    let mut lines: Vec<&str> = documented.map(|line| line.trim_start_matches('/').trim()).collect();
-    lines.reverse();
-    let text = lines.join(" ");
-    let sentence = text.split_once(". ").map_or(text.as_str(), |(first, _)| first);
-    sentence.trim_end_matches('.').replace('|', "\\|")
+    let first = documented.last().unwrap_or_default();
+    first.trim_start_matches('/').trim().replace('|', "\\|")
 }
 
 #[cfg(test)]
@@ -131,7 +129,7 @@ mod tests {
 
     const TEXT: &str = "/// Streams a peer may open:\n/// more is an attack.\npub const STREAMS_MAX: u32 = 200;\n\
         /// A slow handshake.\n#[allow(dead_code)]\nconst HANDSHAKE_TIMEOUT: Duration =\n    Duration::from_secs(10);\n\
-        const OTHER: u32 = 1;\nfn f() -> usize { let x = STREAMS_MAX; x }\n\
+        const OTHER: u32 = 1;\nconst SETTINGS_TIMEOUT: Self = Self(4);\nfn f() -> usize { let x = STREAMS_MAX; x }\n\
         #[cfg(test)]\nmod tests { const TRIES_MAX: u32 = 3; }\n";
 
     fn limits() -> Vec<Limit> {
@@ -144,8 +142,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| `STREAMS_MAX` | `200` | engine/pool | Streams a peer may open: more is an attack |",
-                "| `HANDSHAKE_TIMEOUT` | `Duration::from_secs(10)` | engine/pool | A slow handshake |",
+                "| `STREAMS_MAX` | `200` | engine/pool | Streams a peer may open: |",
+                "| `HANDSHAKE_TIMEOUT` | `Duration::from_secs(10)` | engine/pool | A slow handshake. |",
             ]
         );
         assert_eq!(find(&Source::new("tests/src/a.rs", TEXT)), []);

