@@ -11,6 +11,15 @@ use tracing::{Level, event};
 
 /// Writes the record to the log.
 pub(crate) fn log(record: &ConnectionRecord) {
+    for finding in &record.dry_run {
+        event!(
+            target: "access",
+            Level::DEBUG,
+            src.addr = %record.source,
+            dst.addr = %record.destination,
+            "policy in dry run: {finding}"
+        );
+    }
     if record.refused { refused(record) } else { ended(record) }
 }
 
@@ -113,6 +122,7 @@ mod tests {
             duration: Duration::from_micros(15_900),
             error: None,
             refused: false,
+            dry_run: Vec::new(),
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) trait DataPlane {
     async fn next_record(&self) -> ConnectionRecord;
     fn lost_records(&self) -> u64;
     async fn drain(&self);
+    async fn cut(&self);
 }
 
 impl DataPlane for Engine {
@@ -39,5 +40,9 @@ impl DataPlane for Engine {
 
     async fn drain(&self) {
         Self::drain(self).await;
+    }
+
+    async fn cut(&self) {
+        Self::cut(self).await;
     }
 }

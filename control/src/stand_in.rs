@@ -75,6 +75,10 @@ impl DataPlane for StandIn {
         self.lost.get()
     }
 
+    async fn cut(&self) {
+        self.note("cut".to_owned());
+    }
+
     async fn drain(&self) {
         self.note("drain".to_owned());
         if self.stuck.get() {
@@ -104,5 +108,6 @@ pub(crate) fn record(port: u16) -> ConnectionRecord {
         duration: std::time::Duration::ZERO,
         error: None,
         refused: false,
+        dry_run: Vec::new(),
     }
 }

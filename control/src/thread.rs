@@ -197,6 +197,7 @@ impl<P: DataPlane> Work<P> {
                 never = write_access_log(&self.engine) => match never {},
                 never = readiness::serve(&listener, &self.readiness) => match never {},
             }
+            self.engine.cut().await;
             while let Ok(record) = timeout(Duration::ZERO, self.engine.next_record()).await {
                 access_log::log(&record);
             }

@@ -229,6 +229,14 @@ impl Engine {
         self.reports.until(|| self.shards.iter().all(|shard| shard.mailbox.is_idle())).await;
     }
 
+    /// Cuts what is left and ends the shards. When it returns, every connection has its record.
+    pub async fn cut(&self) {
+        for shard in &self.shards {
+            shard.mailbox.send(Command::End);
+        }
+        self.reports.until(|| self.shards.iter().all(|shard| shard.mailbox.has_ended())).await;
+    }
+
     async fn remove_everywhere(&self, uid: &str) {
         let uid: Arc<str> = Arc::from(uid);
         let mut answers = Vec::new();
@@ -249,7 +257,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        for shard in &self.shards {
+        for shard in self.shards.iter().filter(|shard| !shard.mailbox.has_ended()) {
             shard.mailbox.send(Command::End);
         }
         for shard in &mut self.shards {

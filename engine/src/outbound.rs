@@ -15,7 +15,7 @@ use crate::net::Accepted;
 use crate::observe::{ConnectionRecord, Direction};
 use crate::passthrough;
 use crate::pool::PoolKey;
-use crate::refused::{Ending, refuse};
+use crate::refused::{Ending, fail, refuse};
 use crate::relay::Opened;
 use crate::shard::{LocalPod, Shard};
 
@@ -69,7 +69,7 @@ async fn through_tunnel(
     for _ in 0..STREAM_ATTEMPTS_MAX {
         let tunnel = match shard.tunnel(&pod, &key).await {
             Ok(tunnel) => tunnel,
-            Err(cause) => return refuse(&shard, app, record, cause),
+            Err(cause) => return fail(&shard, app, record, cause),
         };
         let opening = shard.tables.borrow_mut().open_stream(
             tunnel,
@@ -104,7 +104,7 @@ async fn through_tunnel(
             }
         }
     }
-    refuse(&shard, app, record, cause);
+    fail(&shard, app, record, cause);
 }
 
 fn described(record: ConnectionRecord, route: &HboneRoute) -> ConnectionRecord {

@@ -8,7 +8,7 @@ use crate::mesh::{self, Decision, Inbound};
 use crate::net::{self, Accepted, Port};
 use crate::observe::{ConnectionRecord, Direction};
 use crate::pool::CONNECT_TIMEOUT;
-use crate::refused::{Ending, refuse};
+use crate::refused::{Ending, fail, refuse};
 use crate::relay::Pair;
 use crate::shard::{LocalPod, Shard};
 
@@ -28,8 +28,10 @@ pub(crate) async fn serve_inbound(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted:
         record = record.with_source(source);
     }
     let inbound = Inbound { identity: None, source: source.ip(), destination, workload: &workload };
-    if let Decision::Deny(denial) = mesh::authorise(&snapshot, &inbound).decision {
-        return refuse(&shard, accepted.socket, record, format!("denied by policy: {denial}"));
+    let verdict = mesh::authorise(&snapshot, &inbound);
+    record.dry_run = verdict.dry_run.iter().map(ToString::to_string).collect();
+    if let Decision::Deny(denial) = verdict.decision {
+        return fail(&shard, accepted.socket, record, format!("denied by policy: {denial}"));
     }
     drop(snapshot);
     let shown = pod.transparent.then(|| source.ip());
@@ -55,11 +57,11 @@ pub(crate) async fn connect(
     };
     let called = match made {
         Ok(called) => called,
-        Err(cause) => return refuse(&shard, accepted.socket, record, format!("no socket: {cause}")),
+        Err(cause) => return fail(&shard, accepted.socket, record, format!("no socket: {cause}")),
     };
     let deadline = started + CONNECT_TIMEOUT;
     if let Err(cause) = shard.driver.connect(called.as_fd(), target, deadline).await {
-        return refuse(&shard, accepted.socket, record, format!("connecting to {target} failed: {cause}"));
+        return fail(&shard, accepted.socket, record, format!("connecting to {target} failed: {cause}"));
     }
     shard.tables.borrow_mut().join(Pair::new(pod, accepted.socket, called, record, started));
 }

@@ -20,11 +20,17 @@ pub(crate) enum Ending<'a> {
     Refused(&'a Refusal),
 }
 
-/// Closes a connection so that the application sees an error and not an orderly end, and reports why.
+/// Closes a connection that is not for us to carry, so that the application sees an error and not an orderly end, and
+/// reports why.
 pub(crate) fn refuse(shard: &Shard, socket: OwnedFd, mut record: ConnectionRecord, why: impl Display) {
+    record.refused = true;
+    fail(shard, socket, record, why);
+}
+
+/// The same for a connection that was ours to carry and could not be: a policy forbids it, or nobody answers.
+pub(crate) fn fail(shard: &Shard, socket: OwnedFd, mut record: ConnectionRecord, why: impl Display) {
     net::abort_on_close(socket.as_fd());
     drop(socket);
-    record.refused = true;
     record.error = Some(why.to_string());
     shard.report(record);
 }

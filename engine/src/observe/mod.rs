@@ -38,8 +38,10 @@ pub struct ConnectionRecord {
     pub duration: Duration,
     /// Why it ended before its time, or never began; `None` for an ordinary end.
     pub error: Option<String>,
-    /// True where it was refused before a single byte was carried.
+    /// True where it was refused before it was known to be a connection of the mesh at all.
     pub refused: bool,
+    /// What policies in dry run would have done.
+    pub dry_run: Vec<String>,
 }
 
 impl ConnectionRecord {
@@ -64,6 +66,7 @@ impl ConnectionRecord {
             duration: Duration::ZERO,
             error: None,
             refused: false,
+            dry_run: Vec::new(),
         }
     }
 

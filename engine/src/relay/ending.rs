@@ -69,7 +69,6 @@ impl Tables {
     /// anybody, and the reset says so (RFC 9113 §8.1).
     pub(crate) fn refuse_stream(&mut self, key: Key, status: u16, cause: &str) {
         let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.is_connecting()) else { return };
-        relay.record.refused = true;
         let (tunnel_key, stream) = (relay.tunnel, relay.stream);
         if let Some(tunnel) = self.tunnels.get_mut(tunnel_key) {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);

@@ -205,13 +205,13 @@ impl Shard {
     fn end(&self) {
         let uids: Vec<_> = self.pods.borrow().keys().map(Arc::clone).collect();
         for uid in uids {
-            self.remove_pod(&uid);
+            self.cut_pod(&uid, "connection closed due to connection drain");
         }
         for record in std::mem::take(&mut self.tables.borrow_mut().ended) {
             self.report(record);
         }
         self.driver.shutdown();
-        self.mailboxes[self.id].set_idle();
+        self.mailboxes[self.id].set_ended();
         self.reports.shard_drained();
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Mailbox {
     load: AtomicUsize,
     /// The shard has drained: nothing is left of its connections.
     idle: AtomicBool,
+    /// The shard has ended and told of every connection it had.
+    ended: AtomicBool,
 }
 
 /// What shards have for the control thread.
@@ -101,6 +103,7 @@ impl Mailbox {
             doorbell,
             load: AtomicUsize::new(0),
             idle: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -137,6 +140,14 @@ impl Mailbox {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     pub(crate) fn set_idle(&self) {

@@ -73,6 +73,10 @@ impl Shard {
 
     /// Closes every socket of the pod.
     pub(crate) fn remove_pod(&self, uid: &str) {
+        self.cut_pod(uid, "connection closed because the pod left");
+    }
+
+    pub(crate) fn cut_pod(&self, uid: &str, cause: &str) {
         let Some(pod) = self.pods.borrow_mut().remove(uid) else { return };
         self.close_listeners(&pod);
         let tasks = std::mem::take(&mut *pod.tasks.borrow_mut());
@@ -80,12 +84,12 @@ impl Shard {
         let mut tables = self.tables.borrow_mut();
         for key in tables.tunnels.keys() {
             if tables.tunnels.get(key).is_some_and(|tunnel| Rc::ptr_eq(&tunnel.facts.pod, &pod)) {
-                tables.close_tunnel(key, "the pod left");
+                tables.close_tunnel(key, cause);
             }
         }
         for key in tables.pairs.keys() {
             if tables.pairs.get(key).is_some_and(|pair| Rc::ptr_eq(pair.pod(), &pod)) {
-                tables.drop_pair(key, "the pod left");
+                tables.drop_pair(key, cause);
             }
         }
         drop(tables);
