@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Phase, Side, Tunnel};
@@ -11,6 +12,7 @@ use crate::observe::{ConnectionRecord, Direction};
 use crate::pool::TUNNEL_BUFFERED_BYTES_MAX;
 use crate::relay::{self, Relay};
 use crate::shard::{Key, Kind, Requested, Tables};
+use crate::tls::{RecordError, RecordSealer};
 
 /// How often a tunnel is asked whether it lives (contract 1.9).
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,6 +31,11 @@ impl Tables {
         self.mark_tunnel(key);
         if !rest.is_empty() {
             self.tunnel_bytes(key, rest);
+        }
+        if !self.accepting_streams
+            && self.tunnels.get(key).is_some_and(|tunnel| tunnel.facts.side == Side::Server)
+        {
+            self.drain_tunnel(key);
         }
         if let Some(tunnel) = self.tunnels.get_mut(key) {
             tunnel.intake.arm(&self.driver, tunnel.socket.as_fd(), key.token(Kind::TunnelReceive));
@@ -86,12 +93,13 @@ impl Tables {
             return self.mark_tunnel(key);
         }
         let record = ConnectionRecord::new(Direction::Inbound, tunnel.facts.remote, tunnel.facts.local);
-        let mut entry = Relay::new(key, stream, relay::Phase::Connecting, None, record, started);
+        let pod = Rc::clone(&tunnel.facts.pod);
+        let mut entry = Relay::new(pod, key, stream, relay::Phase::Connecting, None, record, started);
         entry.turn.far_ended = end;
         let relay = self.relays.insert(entry);
         tunnel.session.set_slot(stream, relay.slot());
         tunnel.relays += 1;
-        let facts = std::rc::Rc::clone(&tunnel.facts);
+        let facts = Rc::clone(&tunnel.facts);
         self.requested.push(Requested { relay, tunnel: facts, request });
     }
 
@@ -107,8 +115,7 @@ impl Tables {
         if silent.is_some_and(|silent| silent >= PONG_TIMEOUT) {
             return self.close_tunnel(key, "the peer answered no PING for 20 s");
         }
-        let unused = tunnel.unused(now);
-        if tunnel.facts.side == Side::Client && unused >= tunnel.heartbeat.unused_release {
+        if tunnel.facts.side == Side::Client && tunnel.is_unused(now) {
             return self.end_tunnel(key, "unused");
         }
         if silent.is_none() {
@@ -141,20 +148,35 @@ impl Tables {
         self.end_if_drained(key);
     }
 
-    /// A tunnel that takes no more streams ends with its last one.
+    /// A tunnel that takes no more streams, or whose shard takes none, ends with its last one.
     pub(crate) fn end_if_drained(&mut self, key: Key) {
-        let drained = self
-            .tunnels
-            .get(key)
-            .is_some_and(|tunnel| tunnel.is_live() && tunnel.session.is_draining() && tunnel.relays == 0);
-        if drained {
-            self.end_tunnel(key, "drained");
+        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let leaves = tunnel.session.is_draining() || !self.accepting_streams;
+        if tunnel.relays > 0 || !leaves || !tunnel.is_live() {
+            return;
         }
+        let (session, mut seal) = tunnel.speak(&mut self.buffers);
+        // RFC 9113 §6.8: the last GOAWAY says which streams were seen, so that the peer may try the others elsewhere.
+        session.goaway(ErrorCode::NO_ERROR, &mut seal);
+        self.end_tunnel(key, "drained");
     }
 
     /// Ends a tunnel in good order: what is sealed still goes out, with close_notify; then we wait, for a moment,
     /// until the peer ends too. Its streams end at once.
     pub(crate) fn end_tunnel(&mut self, key: Key, cause: &str) {
+        self.part(key, cause, |sealer, out| sealer.close_notify(out));
+    }
+
+    /// Ends a tunnel whose records cannot be read any more. The peer is told why, unless it has told us
+    /// (RFC 8446 §6.2).
+    pub(crate) fn fail_tunnel(&mut self, key: Key, cause: &RecordError) {
+        match cause.alert() {
+            Some(alert) => self.part(key, &cause.to_string(), |sealer, out| sealer.alert(out, alert)),
+            None => self.close_tunnel(key, &cause.to_string()),
+        }
+    }
+
+    fn part(&mut self, key: Key, cause: &str, farewell: impl FnOnce(&mut RecordSealer, &mut Vec<u8>)) {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         if !tunnel.is_live() {
             return;
@@ -165,7 +187,7 @@ impl Tables {
         if tunnel.out.capacity() == 0 {
             tunnel.out = self.buffers.large();
         }
-        tunnel.sealer.close_notify(&mut tunnel.out);
+        farewell(&mut tunnel.sealer, &mut tunnel.out);
         if let Some(timer) = tunnel.heartbeat.timer.take() {
             self.driver.cancel_timer(timer);
         }
@@ -201,10 +223,12 @@ impl Tables {
         }
     }
 
+    /// The streams of a tunnel end with it, but for those that have come to their own end both ways: what their
+    /// applications have not taken yet is with us.
     fn drop_streams(&mut self, tunnel: Key, cause: &str) {
         for key in self.relays.keys() {
             let Some(relay) = self.relays.get(key) else { continue };
-            if relay.tunnel != tunnel {
+            if relay.tunnel != tunnel || relay.is_complete() {
                 continue;
             }
             if relay.is_opening() {

@@ -145,13 +145,10 @@ impl Tunnel {
         (&mut self.session, Seal { sealer: &mut self.sealer, out: &mut self.out })
     }
 
-    /// How long it has carried no stream.
-    pub(crate) fn unused(&self, now: Instant) -> Duration {
-        if self.relays > 0 {
-            Duration::ZERO
-        } else {
-            now.saturating_duration_since(self.heartbeat.unused_since)
-        }
+    /// Has carried no stream for so long that it is released.
+    pub(crate) fn is_unused(&self, now: Instant) -> bool {
+        let Heartbeat { unused_since, unused_release, .. } = self.heartbeat;
+        self.relays == 0 && now.saturating_duration_since(unused_since) >= unused_release
     }
 
     pub(crate) fn unsent(&self) -> usize {

@@ -91,7 +91,7 @@ impl Tables {
         }
         relay.carried.to_app += bytes as u64;
         let (tunnel_key, stream) = (relay.tunnel, relay.stream);
-        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key).filter(|tunnel| tunnel.is_live()) else { return };
         let (session, mut seal) = tunnel.speak(&mut self.buffers);
         session.release(stream, bytes, &mut seal);
         self.mark_tunnel(tunnel_key);
@@ -172,6 +172,7 @@ impl Tables {
             }
             Happening::Window => self.pump_waiting(tunnel),
             Happening::Pong => self.heard(tunnel),
+            Happening::GoAway => self.end_if_drained(tunnel),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a relayed connection begins to end, and ends: answered, finished, reset from either side.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Opened, Phase, Refused, Relay};
@@ -36,10 +37,14 @@ impl Tables {
         started: Instant,
     ) -> Result<(Key, Promised<Opened>), OwnedFd> {
         let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return Err(app) };
+        if !tunnel.is_live() {
+            return Err(app);
+        }
+        let pod = Rc::clone(&tunnel.facts.pod);
         let (session, mut seal) = tunnel.speak(&mut self.buffers);
         let Some(stream) = session.connect(authority, headers, &mut seal) else { return Err(app) };
         let (promise, opened) = promise();
-        let relay = Relay::new(tunnel_key, stream, Phase::Opening(promise), Some(app), record, started);
+        let relay = Relay::new(pod, tunnel_key, stream, Phase::Opening(promise), Some(app), record, started);
         let key = self.relays.insert(relay);
         tunnel.session.set_slot(stream, key.slot());
         tunnel.relays += 1;

@@ -9,6 +9,7 @@ pub(crate) enum Happening {
     Reset { stream: StreamId, slot: u32, code: ErrorCode, unprocessed: bool },
     Window,
     Pong,
+    GoAway,
 }
 
 impl Happening {
@@ -26,6 +27,7 @@ impl Happening {
             }
             Event::Window { .. } | Event::Settings => Self::Window,
             Event::Pong { .. } => Self::Pong,
+            Event::GoAway { .. } => Self::GoAway,
             _ => return None,
         };
         Some(happening)

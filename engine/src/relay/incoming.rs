@@ -76,7 +76,7 @@ impl Tables {
                 }
                 Err(cause) => {
                     self.deliver(key, lease);
-                    return self.end_tunnel(key, &cause.to_string());
+                    return self.fail_tunnel(key, &cause);
                 }
             }
         }
@@ -96,7 +96,7 @@ impl Tables {
                 Ok(Some(length)) => length - partial.len(),
                 Ok(None) => 1,
                 Err(cause) => {
-                    self.end_tunnel(key, &cause.to_string());
+                    self.fail_tunnel(key, &cause);
                     return None;
                 }
             };
@@ -142,7 +142,7 @@ impl Tables {
                 return false;
             }
             Err(cause) => {
-                self.end_tunnel(key, &cause.to_string());
+                self.fail_tunnel(key, &cause);
                 return false;
             }
         }

@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Intake, Outlet};
 use crate::hbone::StreamId;
 use crate::observe::{ConnectionRecord, Direction};
-use crate::shard::{Key, Promise};
+use crate::shard::{Key, LocalPod, Promise};
 use crate::uring::{Lease, OpId};
 
 #[derive(Debug)]
 pub(crate) struct Relay {
+    pub(crate) pod: Rc<LocalPod>,
     /// `None` while the connection to the application is being made (inbound).
     pub(crate) app: Option<OwnedFd>,
     pub(crate) tunnel: Key,
@@ -99,6 +101,7 @@ const MESSAGE_BYTES: usize = 4 * 1024;
 
 impl Relay {
     pub(crate) fn new(
+        pod: Rc<LocalPod>,
         tunnel: Key,
         stream: StreamId,
         phase: Phase,
@@ -107,6 +110,7 @@ impl Relay {
         started: Instant,
     ) -> Self {
         Self {
+            pod,
             app,
             tunnel,
             stream,
@@ -156,6 +160,11 @@ impl Relay {
         record.duration = now.saturating_duration_since(self.started);
         record.error = cause;
         record
+    }
+
+    /// The stream has come to its end both ways: nothing is wanted of its tunnel any more.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_open() && self.turn.end_sent && self.turn.far_ended
     }
 
     /// Both directions came to their end and everything was delivered.

@@ -92,6 +92,12 @@ impl Shard {
                 tables.drop_pair(key, cause);
             }
         }
+        // Those that outlived their tunnel.
+        for key in tables.relays.keys() {
+            if tables.relays.get(key).is_some_and(|relay| Rc::ptr_eq(&relay.pod, &pod)) {
+                tables.drop_relay(key, Some("the pod left".to_owned()));
+            }
+        }
         drop(tables);
         self.pool.borrow_mut().forget_pod(&pod);
     }

@@ -5,3 +5,4 @@ pub(crate) mod fixture;
 
 mod bytes;
 mod endings;
+mod tunnels;
