@@ -77,7 +77,7 @@ fn every_test_that_applies_to_a_connect_only_server_passes() {
     for case in cases.iter().filter(|case| case.end == End::Failed) {
         match EXEMPT.iter().find(|(section, name, _)| case.is(section, name)) {
             Some((section, name, reason)) => println!("does not apply: {section} {name}…: {reason}"),
-            None => unexpected.push(format!("{} {}", case.section, case.name)),
+            None => unexpected.push(format!("{} {}: {}", case.section, case.name, case.words)),
         }
     }
     assert!(cases.len() > 100 && unexpected.is_empty(), "{}", unexpected.join("\n"));
@@ -89,6 +89,8 @@ struct Case {
     section: String,
     name: String,
     end: End,
+    /// What was expected, and what came instead.
+    words: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,6 +122,7 @@ fn cases(report: &str) -> Vec<Case> {
         section: attribute(element, "package"),
         name: attribute(element, "classname"),
         end: end(element),
+        words: element.split('>').nth(2).unwrap_or_default().replace('\n', " / "),
     };
     report.split("<testcase").skip(1).map(case).collect()
 }

@@ -87,8 +87,13 @@ fn a_policy_is_in_force_as_soon_as_it_is_read_and_gone_when_it_is_gone() {
     let mut scene = Scene::new();
     let authority = format!("{}:{PORT}", scene.server.ipv4);
     assert_eq!(scene.connect_to(&authority), Answer::Status(200));
-    let deny = "- name: no-client\n  namespace: default\n  scope: Namespace\n  action: Deny\n  rules:\n  - - - \
-        principals:\n        - exact: cluster.local/ns/default/sa/client\n  dryRun: false";
+    let deny = "\
+- name: no-client
+  namespace: default
+  scope: Namespace
+  action: Deny
+  rules: [[[{principals: [!Exact cluster.local/ns/default/sa/client]}]]]
+  dryRun: false";
     for (policies, status) in [(deny, 401), ("", 200)] {
         scene.mesh.reconfigure(Extra { policies: policies.to_owned(), ..Extra::default() }).unwrap();
         let answered = wait_until(&format!("status {status}"), RELOAD_TIMEOUT, || {
