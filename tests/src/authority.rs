@@ -1,25 +1,22 @@
-//! The certificate authority of a test: the directory the proxies share, and certificates no proxy would issue.
+//! Certificates no proxy would issue, under the root the proxies share or under a stranger's.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
-/// The names inside RINGWAY_CA_DIR.
-pub const ROOT_CERT_FILE: &str = "root-cert.pem";
-pub const ROOT_KEY_FILE: &str = "root-key.pem";
+use crate::proxy::{ROOT_CERT_FILE, ROOT_KEY_FILE};
 
-/// A root certificate and its key, in a directory.
+/// A root certificate and its key.
 #[derive(Debug)]
 pub struct Authority {
-    directory: PathBuf,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -45,34 +42,30 @@ pub enum Validity {
 }
 
 impl Authority {
-    /// Makes a new root in `directory`.
+    /// The root in `directory`, as RINGWAY_CA_DIR holds it.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = directory.join(name);
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+        };
+        let key = KeyPair::from_pem(&read(ROOT_KEY_FILE)?)?;
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(&read(ROOT_CERT_FILE)?, key)? })
+    }
+
+    /// Puts a new root into `directory`, as a user does who brings one.
     pub fn create(directory: &Path) -> Result<Self> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name("cluster.local");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key)?.pem();
-        Self::write(directory, &certificate, &key.serialize_pem())
-    }
-
-    /// Puts a root made elsewhere into `directory`.
-    pub fn adopt(directory: &Path, certificate: &Path, key: &Path) -> Result<Self> {
-        let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
-        Self::write(directory, &read(certificate)?, &read(key)?)
-    }
-
-    fn write(directory: &Path, certificate: &str, key: &str) -> Result<Self> {
+        let (params, key) = root()?;
+        fs::write(directory.join(ROOT_CERT_FILE), params.self_signed(&key)?.pem())?;
         let key_file = directory.join(ROOT_KEY_FILE);
-        fs::write(directory.join(ROOT_CERT_FILE), certificate)?;
-        fs::write(&key_file, key)?;
+        fs::write(&key_file, key.serialize_pem())?;
         fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
-        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
-        Ok(Self { directory: directory.to_owned(), issuer })
+        Self::open(directory)
     }
 
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// A root nobody knows.
+    pub fn stranger() -> Result<Self> {
+        let (params, key) = root()?;
+        Ok(Self { issuer: Issuer::new(params, key) })
     }
 
     /// A certificate with these URI SANs.
@@ -100,8 +93,9 @@ impl Authority {
     }
 }
 
-fn name(organisation: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::OrganizationName, organisation);
-    name
+fn root() -> Result<(CertificateParams, KeyPair)> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok((params, KeyPair::generate()?))
 }

@@ -78,7 +78,10 @@ fn parse(json: &str) -> Result<Throughput> {
     let received = report.pointer("/end/sum_received").context("no end/sum_received")?;
     Ok(Throughput {
         bytes: received.get("bytes").and_then(Value::as_u64).context("no bytes")?,
-        bits_per_second: received.get("bits_per_second").and_then(Value::as_f64).context("no bits_per_second")?,
+        bits_per_second: received
+            .get("bits_per_second")
+            .and_then(Value::as_f64)
+            .context("no bits_per_second")?,
     })
 }
 

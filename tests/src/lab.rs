@@ -19,7 +19,7 @@ use crate::netns::Netns;
 /// The MTU of every link unless told otherwise: Ethernet's.
 pub const MTU_DEFAULT: u32 = 1500;
 
-/// Pods of one node: their further addresses have to fit into its /16.
+/// Pods of a lab: their further addresses have to fit into a node's /16.
 const PODS_MAX: u8 = 60;
 
 /// Further addresses of one pod.
@@ -153,6 +153,8 @@ pub struct Lab {
     mtu: u32,
     nodes: Vec<Arc<Node>>,
     pods: Vec<Arc<Pod>>,
+    /// Pods ever added: an address is not used twice.
+    added: u8,
 }
 
 impl Lab {
@@ -162,8 +164,9 @@ impl Lab {
 
     pub fn with_mtu(mtu: u32) -> Result<Self> {
         let fabric = Netns::new("fabric")?;
-        fabric.ip_batch(&format!("link add br0 mtu {mtu} type bridge\nlink set br0 up\n"))?;
-        Ok(Self { fabric, mtu, nodes: Vec::new(), pods: Vec::new() })
+        fabric
+            .ip_batch(&format!("link add br0 mtu {mtu} type bridge mcast_snooping 0\nlink set br0 up\n"))?;
+        Ok(Self { fabric, mtu, nodes: Vec::new(), pods: Vec::new(), added: 0 })
     }
 
     pub fn nodes(&self) -> &[Arc<Node>] {
@@ -191,7 +194,7 @@ impl Lab {
         // The bridge has an address of its own: one borrowed from its ports would change when pods are added.
         node.netns.ip_batch(&format!(
             "addr add {}/24 dev eth0\naddr add {}/64 dev eth0 nodad\nlink set eth0 up\n\
-             link add cni0 address 02:00:00:00:{number:02x}:01 mtu {mtu} type bridge\n\
+             link add cni0 address 02:00:00:00:{number:02x}:01 mtu {mtu} type bridge mcast_snooping 0\n\
              addr add {}/16 dev cni0\naddr add {}/64 dev cni0 nodad\nlink set cni0 up\n",
             node.ipv4(),
             node.ipv6(),
@@ -211,9 +214,10 @@ impl Lab {
 
     /// Adds a pod to a node.
     pub fn add_pod(&mut self, node: &Node, spec: PodSpec) -> Result<Arc<Pod>> {
-        let host = u8::try_from(self.pods_of(node).count() + 2)?;
+        let host = self.added + 2;
         ensure!(u32::from(spec.more_addresses) <= ADDRESSES_MAX, "at most {ADDRESSES_MAX} more addresses");
-        ensure!(host <= PODS_MAX + 1, "at most {PODS_MAX} pods on a node");
+        ensure!(self.added < PODS_MAX, "at most {PODS_MAX} pods");
+        self.added += 1;
         let number = node.number;
         let pod = Pod {
             netns: Netns::new(&spec.name)?,
@@ -242,6 +246,11 @@ impl Lab {
         let pod = Arc::new(pod);
         self.pods.push(Arc::clone(&pod));
         Ok(pod)
+    }
+
+    /// Forgets a pod; its namespace goes with the last who holds it.
+    pub fn remove_pod(&mut self, pod: &Pod) {
+        self.pods.retain(|other| other.uid != pod.uid);
     }
 }
 

@@ -6,9 +6,11 @@
 //! is killed: see [`run`].
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "certificates")]
 pub mod authority;
 pub mod capture;
 pub mod curl;
+#[cfg(feature = "certificates")]
 pub mod hostile;
 pub mod iperf;
 pub mod lab;

@@ -30,6 +30,8 @@ impl Netns {
         let path = Path::new("/run/netns").join(&name);
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         let netns = Self { name, path, file };
+        // A new IPv6 address would otherwise be of no use for a second, while nobody else claims it.
+        netns.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
         netns.ip("link set lo up")?;
         Ok(netns)
     }

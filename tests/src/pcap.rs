@@ -150,7 +150,13 @@ pub(crate) mod tests {
         file
     }
 
-    fn frame(source: SocketAddr, destination: SocketAddr, sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    fn frame(
+        source: SocketAddr,
+        destination: SocketAddr,
+        sequence: u32,
+        flags: u8,
+        payload: &[u8],
+    ) -> Vec<u8> {
         let mut tcp = Vec::new();
         tcp.extend(source.port().to_be_bytes());
         tcp.extend(destination.port().to_be_bytes());
@@ -196,11 +202,7 @@ pub(crate) mod tests {
             segments.iter().map(|s| (s.source, s.destination, s.sequence, s.flags, s.payload)).collect();
         assert_eq!(
             seen,
-            [
-                (a4, b4, 7, SYN, &b""[..]),
-                (b4, a4, 9, ACK, &b"hi"[..]),
-                (a6, b6, 1, ACK | FIN, &b"sixth"[..]),
-            ]
+            [(a4, b4, 7, SYN, &b""[..]), (b4, a4, 9, ACK, &b"hi"[..]), (a6, b6, 1, ACK | FIN, &b"sixth"[..]),]
         );
         assert!(segments.iter().all(|segment| segment.payload_len == segment.payload.len()));
     }

@@ -1,6 +1,8 @@
 //! Which proxies can be put on a node, and how each is started.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +17,10 @@ pub const RINGWAY_BIN: &str = "RINGWAY_BIN";
 pub const RINGWAY_ZTUNNEL: &str = "RINGWAY_ZTUNNEL";
 /// The directory with the root certificate and key of that build's test authority: `src/tls` of its source.
 pub const RINGWAY_ZTUNNEL_CA: &str = "RINGWAY_ZTUNNEL_CA";
+
+/// The names inside RINGWAY_CA_DIR.
+pub const ROOT_CERT_FILE: &str = "root-cert.pem";
+pub const ROOT_KEY_FILE: &str = "root-key.pem";
 
 /// The port of the readiness probe.
 pub const READINESS_PORT: u16 = 15021;
@@ -35,6 +41,8 @@ pub enum ProxyKind {
 /// How proxies are started.
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
+    /// The ringway to start; [`ringway_binary`] finds one if it is not named.
+    pub ringway: Option<PathBuf>,
     pub log: String,
     pub worker_threads: u32,
     pub certificate_ttl: Duration,
@@ -48,6 +56,7 @@ pub struct ProxyOptions {
 impl Default for ProxyOptions {
     fn default() -> Self {
         Self {
+            ringway: None,
             log: "info".to_owned(),
             worker_threads: 2,
             certificate_ttl: Duration::from_secs(24 * 3600),
@@ -81,9 +90,14 @@ impl ProxyOptions {
         command
     }
 
+    /// The ringway these options start.
+    pub fn ringway_binary(&self) -> Result<PathBuf> {
+        self.ringway.clone().map_or_else(ringway_binary, Ok)
+    }
+
     /// ringway for a whole node.
     pub fn ringway(&self, node: &Node, xds: &Path, pods: &Path, authority: &Path) -> Result<Command> {
-        let mut command = self.command(&ringway_binary()?);
+        let mut command = self.command(&self.ringway_binary()?);
         command.arg("proxy").env("NODE_NAME", &node.name);
         command.env("LOCAL_XDS_PATH", xds).env("RINGWAY_PODS_PATH", pods).env("RINGWAY_CA_DIR", authority);
         command.env("RINGWAY_CA_TTL", format!("{}s", self.certificate_ttl.as_secs()));
@@ -111,7 +125,8 @@ pub fn ringway_binary() -> Result<PathBuf> {
     }
     let own = std::env::current_exe().context("finding this program")?;
     // A test lies in target/debug/deps, a program in target/debug.
-    let found = own.ancestors().skip(1).take(2).map(|place| place.join("ringway")).find(|file| file.is_file());
+    let found =
+        own.ancestors().skip(1).take(2).map(|place| place.join("ringway")).find(|file| file.is_file());
     found.with_context(|| format!("no ringway beside {}: build it, or set {RINGWAY_BIN}", own.display()))
 }
 
@@ -123,12 +138,23 @@ pub fn ztunnel_binary() -> Result<PathBuf> {
 
 /// The files of ztunnel's test authority: certificate and key.
 pub fn ztunnel_authority() -> Result<(PathBuf, PathBuf)> {
-    let place = std::env::var_os(RINGWAY_ZTUNNEL_CA).with_context(|| format!("{RINGWAY_ZTUNNEL_CA} is not set"))?;
+    let place =
+        std::env::var_os(RINGWAY_ZTUNNEL_CA).with_context(|| format!("{RINGWAY_ZTUNNEL_CA} is not set"))?;
     let place = PathBuf::from(place);
     Ok((
         existing(place.join("root-cert.pem"), RINGWAY_ZTUNNEL_CA)?,
         existing(place.join("ca-key.pem"), RINGWAY_ZTUNNEL_CA)?,
     ))
+}
+
+/// Puts ztunnel's test authority, which is built into it, where ringway finds it.
+pub fn borrow_ztunnel_authority(directory: &Path) -> Result<()> {
+    let (certificate, key) = ztunnel_authority()?;
+    let key_file = directory.join(ROOT_KEY_FILE);
+    fs::copy(certificate, directory.join(ROOT_CERT_FILE))?;
+    fs::copy(key, &key_file)?;
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
+    Ok(())
 }
 
 fn existing(path: PathBuf, variable: &str) -> Result<PathBuf> {

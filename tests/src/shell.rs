@@ -52,13 +52,17 @@ mod tests {
     #[test]
     fn output_is_returned_and_a_failure_names_the_command_and_its_words() {
         assert_eq!(run("echo a b").unwrap(), "a b\n");
-        let error = output(Command::new("sh").args(["-c", "echo broken >&2; exit 3"])).unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.contains("broken") && error.contains("sh"), "{error}");
+        let error =
+            output(Command::new("sh").args(["-c", "echo broken >&2; exit 3"])).unwrap_err().to_string();
+        assert!(
+            error.contains("exit status: 3") && error.contains("broken") && error.contains("sh"),
+            "{error}"
+        );
     }
 
     #[test]
     fn input_reaches_the_tool() {
-        assert_eq!(feed(&mut Command::new("tr").args(["a-z", "A-Z"]), "abc").unwrap(), "ABC");
+        assert_eq!(feed(Command::new("tr").args(["a-z", "A-Z"]), "abc").unwrap(), "ABC");
     }
 
     #[test]

@@ -32,14 +32,15 @@ impl Half {
             return;
         }
         // The SYN occupies one sequence number; a capture that began later starts at its first payload.
-        let first = *self
-            .first_sequence
-            .get_or_insert(segment.sequence.wrapping_add(u32::from(segment.flags & SYN != 0)));
+        let syn = u32::from(segment.flags & SYN != 0);
+        let first = *self.first_sequence.get_or_insert_with(|| segment.sequence.wrapping_add(syn));
         let end = segment.sequence.wrapping_add(segment.payload_len as u32).wrapping_sub(first);
         // Sequence numbers wrap every 4 GiB: the distance to what was seen before tells how often they did.
         let ahead = end.wrapping_sub(self.bytes as u32);
         if segment.flags & SYN == 0 && ahead < 1 << 31 {
-            if self.opening.len() < OPENING_BYTES_MAX && (end as usize).wrapping_sub(segment.payload_len) == self.opening.len() {
+            if self.opening.len() < OPENING_BYTES_MAX
+                && (end as usize).wrapping_sub(segment.payload_len) == self.opening.len()
+            {
                 let room = OPENING_BYTES_MAX - self.opening.len();
                 self.opening.extend(&segment.payload[..segment.payload.len().min(room)]);
             }
@@ -172,7 +173,11 @@ impl fmt::Display for Sighting {
             (0, 0) => write!(f, "nothing"),
             (tunnels, 0) => write!(f, "TLS on {HBONE_PORT}, {} B in {tunnels} tunnel(s)", self.tunnel_bytes),
             (0, plain) => {
-                write!(f, "plaintext on {:?}, {} B in {plain} connection(s)", self.plain_ports, self.plain_bytes)
+                write!(
+                    f,
+                    "plaintext on {:?}, {} B in {plain} connection(s)",
+                    self.plain_ports, self.plain_bytes
+                )
             }
             _ => write!(
                 f,
@@ -208,7 +213,8 @@ mod tests {
     #[test]
     fn what_counts_as_encrypted() {
         let client = address("10.1.0.2:40000");
-        let table: [(&str, u16, &[u8], &[u8], bool); 6] = [
+        type Case = (&'static str, u16, &'static [u8], &'static [u8], bool);
+        let table: [Case; 6] = [
             ("a tunnel", 15008, HELLO, RECORD, true),
             ("TLS on another port", 8443, HELLO, RECORD, false),
             ("plaintext", 8080, b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK", false),

@@ -1,1 +1,50 @@
-fn main() {}
+//! The project's own commands: `cargo xtask demo`, `test`, `tidy`, `install-tools`.
+#![forbid(unsafe_code)]
+
+mod demo;
+mod progress;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands.")]
+enum Command {
+    /// Two nodes with pods on this machine, real traffic between them, and what was seen on the wire.
+    Demo(demo::Options),
+    /// All tests: every crate's, then whole systems in network namespaces (as root).
+    Test(test::Options),
+    /// The house rules that neither rustfmt nor clippy knows.
+    Tidy {
+        /// Writes the table of limits in ARCHITECTURE.md first.
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Installs the system tools that demo and test need (Debian and its kin, as root).
+    InstallTools,
+}
+
+fn main() -> ExitCode {
+    match run(Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Tidy { fix } => tidy::run(&workspace::root(), fix),
+        Command::InstallTools => tools::require(tools::Lack::Install),
+    }
+}

@@ -121,7 +121,9 @@ pub fn answer(tls: &mut (impl Read + Write), stream: u32) -> Result<Answer> {
             HEADERS if frame.stream == stream => {
                 return Ok(Answer::Status(status(&frame.payload).context("a response without status")?));
             }
-            RST_STREAM if frame.stream == stream => return Ok(Answer::Reset { code: code(&frame.payload, 0) }),
+            RST_STREAM if frame.stream == stream => {
+                return Ok(Answer::Reset { code: code(&frame.payload, 0) });
+            }
             GOAWAY => return Ok(Answer::GoAway { code: code(&frame.payload, 4) }),
             _ => {}
         }

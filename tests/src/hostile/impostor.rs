@@ -2,7 +2,7 @@
 //! that delays.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -59,32 +59,32 @@ impl Drop for Accepting {
 #[derive(Debug)]
 pub struct Impostor {
     _accepting: Accepting,
-    handshakes: Arc<AtomicU64>,
-    frames: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
 }
 
 impl Impostor {
     pub fn start(netns: &Netns, leaf: Leaf) -> Result<Self> {
-        let handshakes = Arc::new(AtomicU64::new(0));
-        let frames = Arc::new(AtomicU64::new(0));
-        let (shaken, seen) = (Arc::clone(&handshakes), Arc::clone(&frames));
+        let connections = Arc::new(AtomicU64::new(0));
+        let requests = Arc::new(AtomicU64::new(0));
+        let (connected, requested) = (Arc::clone(&connections), Arc::clone(&requests));
         let accepting = Accepting::start(netns, HBONE_PORT, move |stream, _| {
-            shaken.fetch_add(1, Ordering::AcqRel);
+            connected.fetch_add(1, Ordering::AcqRel);
             if let Ok(mut tls) = tls::accept(stream, &leaf) {
-                count_requests(&mut tls, &seen);
+                count_requests(&mut tls, &requested);
             }
         })?;
-        Ok(Self { _accepting: accepting, handshakes, frames })
+        Ok(Self { _accepting: accepting, connections, requests })
     }
 
     /// How many clients connected.
-    pub fn handshakes(&self) -> u64 {
-        self.handshakes.load(Ordering::Acquire)
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Acquire)
     }
 
     /// How many requests it was sent: a client that checks the certificate sends none.
     pub fn requests(&self) -> u64 {
-        self.frames.load(Ordering::Acquire)
+        self.requests.load(Ordering::Acquire)
     }
 }
 
@@ -101,8 +101,8 @@ fn count_requests(tls: &mut tls::ServerStream, requests: &AtomicU64) {
     }
 }
 
-/// A wire to a pod's own 15008 that is slow to begin: connections that come to `port` wait before anything is passed
-/// on. The pod's rules have to send the chosen connections here.
+/// A wire to a pod's own 15008 that is slow to begin: what the pod's rules send to `port` waits before it goes on to
+/// where it was going.
 #[derive(Debug)]
 pub struct SlowWire {
     _accepting: Accepting,
@@ -110,12 +110,12 @@ pub struct SlowWire {
 }
 
 impl SlowWire {
-    /// `target` is the pod's address and HBONE port.
-    pub fn start(netns: &Netns, port: u16, target: SocketAddr, delay: Duration) -> Result<Self> {
+    pub fn start(netns: &Netns, port: u16, delay: Duration) -> Result<Self> {
         let passed = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&passed);
         let accepting = Accepting::start(netns, port, move |stream, _| {
             count.fetch_add(1, Ordering::AcqRel);
+            let Ok(target) = original_destination(&stream) else { return };
             thread::sleep(delay);
             if let Ok(onward) = connect_marked(target) {
                 relay(&stream, &onward);
@@ -128,6 +128,12 @@ impl SlowWire {
     pub fn passed(&self) -> u64 {
         self.passed.load(Ordering::Acquire)
     }
+}
+
+fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
+    let address = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::OriginalDst)?;
+    let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+    Ok((ip, u16::from_be(address.sin_port)).into())
 }
 
 /// A connection with the proxies' mark, which redirection leaves alone.

@@ -10,8 +10,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, ServerConnection,
-    SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
+    ServerConnection, SignatureScheme, StreamOwned,
 };
 
 use crate::authority::Leaf;
@@ -54,7 +54,9 @@ pub fn is_refused(tls: &mut impl Read) -> Result<bool> {
         Ok(_) => Ok(false),
         // An alert, a reset, or an end without close_notify.
         Err(error) => match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(error).context("neither refused nor served"),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                Err(error).context("neither refused nor served")
+            }
             _ => Ok(true),
         },
     }

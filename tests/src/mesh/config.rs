@@ -17,10 +17,13 @@ pub struct Extra {
 }
 
 /// Writes the local xDS file for all enrolled pods of the lab. The same file serves every proxy.
-pub fn write_xds(path: &Path, lab: &Lab, extra: &Extra) -> Result<()> {
+pub fn write_xds(path: &Path, lab: &Lab, trust_domain: Option<&str>, extra: &Extra) -> Result<()> {
     let mut yaml = String::from("workloads:\n");
     for pod in lab.pods().iter().filter(|pod| pod.spec.enrolled || pod.spec.impostor) {
         yaml += &workload(pod);
+        if let Some(trust_domain) = trust_domain {
+            yaml += &format!("  trustDomain: {trust_domain}\n");
+        }
     }
     for (list, items) in [("services", &extra.services), ("policies", &extra.policies)] {
         if !items.is_empty() {
@@ -42,7 +45,7 @@ fn workload(pod: &Pod) -> String {
     let addresses: Vec<String> = pod.addresses().iter().map(|ip| format!("\"{ip}\"")).collect();
     format!(
         "- uid: \"{}\"\n  name: {}\n  namespace: {}\n  serviceAccount: {}\n  workloadIps: [{}]\n  \
-         protocol: HBONE\n  node: {}\n  network: \"\"\n",
+         protocol: HBONE\n  node: {}\n  network: \"\"\n  services: {{}}\n",
         pod.uid,
         spec.name,
         spec.namespace,

@@ -2,17 +2,16 @@
 
 pub mod config;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::sys::signal::Signal;
 
 pub use config::Extra;
 
-use crate::authority::Authority;
 use crate::lab::{Lab, Node, Pod};
 use crate::process::{Process, wait_until};
 use crate::proxy::{self, POD_PORTS, ProxyKind, ProxyOptions};
@@ -29,6 +28,8 @@ pub struct MeshOptions {
     pub kinds: Vec<ProxyKind>,
     pub proxy: ProxyOptions,
     pub extra: Extra,
+    /// RINGWAY_CA_DIR with what is in it; a new and empty one if not given.
+    pub authority_directory: Option<PathBuf>,
 }
 
 /// What serves one node.
@@ -39,13 +40,13 @@ struct NodeProxy {
     processes: Vec<Process>,
 }
 
-/// The lab, the authority, and the running proxies.
+/// The lab and the running proxies.
 #[derive(Debug)]
 pub struct Mesh {
     // In the order in which they have to go: processes before the namespaces they run in.
     proxies: Vec<NodeProxy>,
     pub lab: Lab,
-    pub authority: Authority,
+    authority_directory: PathBuf,
     directory: PathBuf,
     options: MeshOptions,
 }
@@ -60,30 +61,31 @@ impl Mesh {
     pub fn start(lab: Lab, options: MeshOptions) -> Result<Self> {
         let run = Run::current()?;
         let directory = run.unique_directory("mesh")?;
-        let authority_directory = run.unique_directory("authority")?;
-        let authority = if options.kinds.contains(&ProxyKind::Ztunnel) {
-            // ztunnel's test authority is built into it: the others have to share it.
-            let (certificate, key) = proxy::ztunnel_authority()?;
-            Authority::adopt(&authority_directory, &certificate, &key)?
-        } else {
-            Authority::create(&authority_directory)?
-        };
+        let given = options.authority_directory.clone();
+        let authority_directory = given.map_or_else(|| run.unique_directory("authority"), Ok)?;
+        if options.kinds.contains(&ProxyKind::Ztunnel) {
+            proxy::borrow_ztunnel_authority(&authority_directory)?;
+        }
         let nodes = lab.nodes().to_vec();
-        let mut mesh = Self { proxies: Vec::new(), lab, authority, directory, options };
-        config::write_xds(&mesh.xds_file(), &mesh.lab, &mesh.options.extra)?;
+        let mut mesh = Self { proxies: Vec::new(), lab, authority_directory, directory, options };
+        mesh.write_xds()?;
         for (at, node) in nodes.into_iter().enumerate() {
             let kind = mesh.options.kinds.get(at).copied().unwrap_or(ProxyKind::Ringway);
             config::write_pods(&mesh.pods_file(&node), &mesh.lab, &node)?;
             for pod in mesh.enrolled(&node) {
-                install_redirect(kind, &pod)?;
+                mesh.install_redirect(kind, &pod)?;
             }
             let processes = mesh.start_processes(&node, kind)?;
             mesh.proxies.push(NodeProxy { node, kind, processes });
-        }
-        for at in 0..mesh.proxies.len() {
+            // One after the other: the first makes the root certificate that the others then find.
             mesh.wait_ready(at)?;
         }
         Ok(mesh)
+    }
+
+    /// RINGWAY_CA_DIR: the root all proxies share.
+    pub fn authority_directory(&self) -> &Path {
+        &self.authority_directory
     }
 
     /// The local xDS file all proxies read.
@@ -99,23 +101,40 @@ impl Mesh {
     /// Replaces services and policies; proxies that watch the file take them over.
     pub fn reconfigure(&mut self, extra: Extra) -> Result<()> {
         self.options.extra = extra;
-        config::write_xds(&self.xds_file(), &self.lab, &self.options.extra)
+        self.write_xds()
     }
 
     /// Adds an enrolled pod to a running mesh and waits until it is captured.
     pub fn enrol(&mut self, at: usize, spec: crate::lab::PodSpec) -> Result<Arc<Pod>> {
         let (node, kind) = (Arc::clone(&self.proxies[at].node), self.proxies[at].kind);
         let pod = self.lab.add_pod(&node, spec)?;
-        config::write_xds(&self.xds_file(), &self.lab, &self.options.extra)?;
+        self.write_xds()?;
         config::write_pods(&self.pods_file(&node), &self.lab, &node)?;
-        install_redirect(kind, &pod)?;
+        self.install_redirect(kind, &pod)?;
         wait_captured(&pod)?;
         Ok(pod)
+    }
+
+    /// Takes a pod out of a running mesh; its namespace goes with the last who holds it.
+    pub fn dismiss(&mut self, at: usize, pod: &Pod) -> Result<()> {
+        let node = Arc::clone(&self.proxies[at].node);
+        self.lab.remove_pod(pod);
+        self.write_xds()?;
+        config::write_pods(&self.pods_file(&node), &self.lab, &node)
     }
 
     /// The process that serves a node (the first, where each pod has one).
     pub fn process(&mut self, at: usize) -> &mut Process {
         &mut self.proxies[at].processes[0]
+    }
+
+    /// The process that serves a pod of a node.
+    pub fn process_of(&mut self, at: usize, pod: &Pod) -> &mut Process {
+        let pods = self.enrolled(&self.proxies[at].node);
+        let own = pods.iter().position(|other| other.uid == pod.uid).unwrap_or_default();
+        let processes = &mut self.proxies[at].processes;
+        let last = processes.len() - 1;
+        &mut processes[own.min(last)]
     }
 
     /// What all proxies have written, one after the other.
@@ -149,6 +168,28 @@ impl Mesh {
         processes.try_for_each(Process::expect_running)
     }
 
+    /// `ringway redirect ACTION --netns PATH` for a pod; what it wrote.
+    pub fn redirect(&self, action: &str, pod: &Pod) -> Result<String> {
+        let mut command = Command::new(self.options.proxy.ringway_binary()?);
+        command.args(["redirect", action, "--netns"]).arg(pod.netns.path());
+        shell::output(&mut command)
+    }
+
+    /// Installs redirection in a pod, the way the proxy's users do.
+    fn install_redirect(&self, kind: ProxyKind, pod: &Pod) -> Result<()> {
+        match kind {
+            ProxyKind::Direct => Ok(()),
+            ProxyKind::Ztunnel => redirect::install(&pod.netns),
+            ProxyKind::Ringway => self.redirect("add", pod).map(drop),
+        }
+    }
+
+    fn write_xds(&self) -> Result<()> {
+        // ztunnel takes a workload without a trust domain for one of the empty trust domain.
+        let trust_domain = self.options.kinds.contains(&ProxyKind::Ztunnel).then_some("cluster.local");
+        config::write_xds(&self.xds_file(), &self.lab, trust_domain, &self.options.extra)
+    }
+
     fn enrolled(&self, node: &Node) -> Vec<Arc<Pod>> {
         self.lab.pods_of(node).filter(|pod| pod.spec.enrolled).cloned().collect()
     }
@@ -159,7 +200,7 @@ impl Mesh {
             ProxyKind::Direct => Ok(Vec::new()),
             ProxyKind::Ringway => {
                 let pods = self.pods_file(node);
-                let mut command = options.ringway(node, &xds, &pods, self.authority.directory())?;
+                let mut command = options.ringway(node, &xds, &pods, &self.authority_directory)?;
                 Ok(vec![Process::start(&format!("ringway-{}", node.name), &node.netns, &mut command)?])
             }
             ProxyKind::Ztunnel => {
@@ -186,8 +227,7 @@ impl Mesh {
             wait_until(&what, READY_TIMEOUT, || {
                 process.expect_running()?;
                 Ok(place.enter(proxy::is_ready).then_some(()))
-            })
-            .with_context(|| process.written())?;
+            })?;
         }
         pods.iter().try_for_each(|pod| wait_captured(pod))
     }
@@ -199,22 +239,6 @@ pub fn wait_captured(pod: &Pod) -> Result<()> {
         let sockets = pod.netns.run("ss --tcp --listening --numeric --no-header")?;
         Ok(POD_PORTS.iter().all(|port| sockets.contains(&format!(":{port} "))).then_some(()))
     })
-}
-
-/// Installs redirection in a pod, the way the proxy's users do.
-fn install_redirect(kind: ProxyKind, pod: &Pod) -> Result<()> {
-    match kind {
-        ProxyKind::Direct => Ok(()),
-        ProxyKind::Ztunnel => redirect::install(&pod.netns),
-        ProxyKind::Ringway => ringway_redirect("add", pod).map(drop),
-    }
-}
-
-/// `ringway redirect ACTION --netns PATH` for a pod; what it wrote.
-pub fn ringway_redirect(action: &str, pod: &Pod) -> Result<String> {
-    let mut command = Command::new(proxy::ringway_binary()?);
-    command.args(["redirect", action, "--netns"]).arg(pod.netns.path());
-    shell::output(&mut command)
 }
 
 /// The topology of most tests: two nodes, each with one enrolled pod, `client` and `server`.

@@ -21,7 +21,9 @@ pub const PATIENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connects from inside `netns`; reads and writes of the stream fail after [`PATIENCE_TIMEOUT`].
 pub fn connect(netns: &Netns, address: impl Into<SocketAddr>) -> Result<TcpStream> {
     let address = address.into();
-    netns.enter(|| connect_here(address)).with_context(|| format!("connecting to {address} from {}", netns.name()))
+    netns
+        .enter(|| connect_here(address))
+        .with_context(|| format!("connecting to {address} from {}", netns.name()))
 }
 
 /// The same on a thread that is inside already.

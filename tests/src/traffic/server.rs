@@ -58,7 +58,8 @@ pub struct Server {
 impl Server {
     /// Listens on `port` of all addresses inside `netns`.
     pub fn start(netns: &Netns, port: u16, service: Service) -> Result<Self> {
-        let listener = netns.enter(|| listen(port)).with_context(|| format!("port {port} of {}", netns.name()))?;
+        let listener =
+            netns.enter(|| listen(port)).with_context(|| format!("port {port} of {}", netns.name()))?;
         Ok(Self::run(listener, service))
     }
 

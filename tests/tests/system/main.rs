@@ -1,13 +1,31 @@
 //! Whole systems: nodes and pods in network namespaces, the real binary, real traffic.
 //!
-//! `cargo xtask test` runs them as root, one after the other. Run otherwise, a test that lacks something says INCOMPLETE
-//! and why, and passes; xtask counts those and names them.
+//! `cargo xtask test` runs them as root, one after the other; a plain `cargo test` passes over them. A test that needs a
+//! ztunnel says INCOMPLETE where there is none, and passes; xtask counts and names those.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
+mod bulk;
+mod closing;
+mod command;
+mod enrolment;
+mod first;
+mod hostile;
+mod interop;
 mod kit;
+mod lifecycle;
+mod privileges;
+mod rotation;
+mod standing;
+mod status;
+mod trust;
 
 use std::io::Write;
+use std::sync::Arc;
 
+use testkit::lab::{Lab, Pod};
+use testkit::mesh::{Mesh, MeshOptions, two_pods};
+use testkit::proxy::ProxyKind;
 use testkit::{proxy, run};
 
 /// What a test needs beside the kernel.
@@ -17,45 +35,46 @@ enum Need {
     Root,
     /// Root, and the binary under test.
     Ringway,
-    /// Root, both proxies, and ztunnel's test authority.
+    /// Root, and a ztunnel with its test authority.
     Ztunnel,
 }
 
+/// Set by xtask: system tests are wanted, so a lack of root or of the binary is a failure.
+const WANTED: &str = "RINGWAY_SYSTEM";
+/// `ztunnel` puts ztunnel in ringway's place: to see that a test can fail, and how the other one does.
+const OTHER_PROXY: &str = "RINGWAY_SYSTEM_PROXY";
 /// Set by xtask: the file to which tests that could not run add a line.
 const INCOMPLETE_FILE: &str = "RINGWAY_INCOMPLETE";
-/// Set by xtask: root and the binary are there, so their lack is a failure.
-const REQUIRED: &str = "RINGWAY_REQUIRED";
 
-/// True when `test` can run here.
+/// True when `test` is to run here.
 fn can_run(test: &str, need: Need) -> bool {
-    let missing = missing(need);
-    let Some(reason) = missing else { return true };
-    assert!(need == Need::Ztunnel || std::env::var_os(REQUIRED).is_none(), "{test}: {reason}");
-    let line = format!("INCOMPLETE: {test}: {reason}\n");
-    eprint!("{line}");
+    if std::env::var_os(WANTED).is_none() {
+        eprintln!("passed over: {test} is run by cargo xtask test");
+        return false;
+    }
+    assert!(run::is_root(), "{test}: network namespaces need root");
+    if need == Need::Ringway && kind() == ProxyKind::Ringway {
+        proxy::ringway_binary().unwrap();
+    }
+    let ztunnel = || proxy::ztunnel_binary().and_then(|_| proxy::ztunnel_authority());
+    match ztunnel() {
+        Err(error) if need == Need::Ztunnel => {
+            report_incomplete(&format!("{test}: {error:#}"));
+            false
+        }
+        _ => true,
+    }
+}
+
+fn report_incomplete(line: &str) {
+    eprintln!("INCOMPLETE: {line}");
     if let Some(path) = std::env::var_os(INCOMPLETE_FILE) {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
+        writeln!(file.unwrap(), "{line}").unwrap();
     }
-    false
 }
 
-fn missing(need: Need) -> Option<String> {
-    if !run::is_root() {
-        return Some("network namespaces need root".to_owned());
-    }
-    let binary = match need {
-        Need::Root => Ok(()),
-        Need::Ringway => proxy::ringway_binary().map(drop),
-        Need::Ztunnel => proxy::ringway_binary()
-            .and_then(|_| proxy::ztunnel_binary())
-            .and_then(|_| proxy::ztunnel_authority())
-            .map(drop),
-    };
-    binary.err().map(|error| format!("{error:#}"))
-}
-
-/// Returns from a test that cannot run here, saying so.
+/// Returns from a test that is not to run here, having said so.
 macro_rules! needs {
     ($need:ident) => {
         if !crate::can_run(std::thread::current().name().unwrap_or("a test"), crate::Need::$need) {
@@ -64,3 +83,23 @@ macro_rules! needs {
     };
 }
 pub(crate) use needs;
+
+/// The proxy under test.
+fn kind() -> ProxyKind {
+    match std::env::var(OTHER_PROXY).as_deref() {
+        Ok("ztunnel") => ProxyKind::Ztunnel,
+        _ => ProxyKind::Ringway,
+    }
+}
+
+/// The proxy under test on every node of the lab.
+fn start(lab: Lab, options: MeshOptions) -> Mesh {
+    let kinds = vec![kind(); lab.nodes().len()];
+    Mesh::start(lab, MeshOptions { kinds, ..options }).unwrap()
+}
+
+/// The mesh of most tests: the pods `client` on the first node and `server` on the second.
+fn start_two_pods() -> (Mesh, Arc<Pod>, Arc<Pod>) {
+    let (lab, client, server) = two_pods().unwrap();
+    (start(lab, MeshOptions::default()), client, server)
+}

@@ -1,0 +1,78 @@
+//! The system tools that the demo and the system tests use, and their Debian packages.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use testkit::run::is_root;
+use testkit::shell::find_program;
+
+/// A program and the package it is in.
+const TOOLS: [(&str, &str); 8] = [
+    ("ip", "iproute2"),
+    ("ss", "iproute2"),
+    ("iptables", "iptables"),
+    ("ip6tables", "iptables"),
+    ("tcpdump", "tcpdump"),
+    ("iperf3", "iperf3"),
+    ("curl", "curl"),
+    ("setpriv", "util-linux"),
+];
+
+/// What to do about a tool that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    Install,
+    /// Only name them.
+    Report,
+}
+
+/// Returns when all tools are there.
+pub(crate) fn require(lack: Lack) -> Result<()> {
+    let missing = missing(|tool| find_program(tool).is_some());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    if lack == Lack::Report {
+        bail!("tools are missing; install them with\n    {line}");
+    }
+    if find_program("apt-get").is_none() || !is_root() {
+        bail!(
+            "tools are missing, and this is not root on a Debian-like machine; there it would be\n    {line}"
+        );
+    }
+    println!("installing missing tools: {line}");
+    apt(&["update", "-qq"])?;
+    let options = ["install", "-y", "-qq", "--no-install-recommends"];
+    apt(&[&options[..], &missing[..]].concat())
+}
+
+/// The packages of the tools that are not there, each once.
+fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        TOOLS.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    // iperf3 would ask whether to run as a daemon.
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    let status = command.status().context("starting apt-get")?;
+    if !status.success() {
+        bail!("apt-get {}: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_package_is_named_once() {
+        assert_eq!(missing(|_| true), [""; 0]);
+        assert_eq!(missing(|tool| !tool.contains("tables") && tool != "curl"), ["iptables", "curl"]);
+    }
+}
