@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use testkit::netns::Netns;
@@ -53,7 +53,7 @@ impl Pod {
     fn workload(&self) -> String {
         format!(
             "- uid: \"perf/{0}\"\n  name: {0}\n  namespace: default\n  serviceAccount: {0}\n  \
-             workloadIps: [\"{1}\"]\n  protocol: HBONE\n  node: {2}\n  network: \"\"\n",
+             workloadIps: [\"{1}\"]\n  protocol: HBONE\n  node: {2}\n  network: \"\"\n  services: {{}}\n",
             self.name,
             self.ip,
             self.node_name(),
@@ -84,6 +84,7 @@ impl Pair {
             pair.xds_file(),
             format!("workloads:\n{}{}", pair.client.workload(), pair.server.workload()),
         )?;
+        fs::create_dir(pair.authority_directory())?;
         Ok(pair)
     }
 
@@ -96,7 +97,8 @@ impl Pair {
         self.directory.join("local.yaml")
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+    /// Where the proxies of both pods find or make their certificate authority.
+    pub(crate) fn authority_directory(&self) -> PathBuf {
+        self.directory.join("authority")
     }
 }

@@ -3,12 +3,31 @@
 //! A generator is a process inside a pod. It does nothing by itself: the runner tells it to listen, to start a load, and
 //! where the measured window begins and ends, so that both ends and the proxies are measured over the same time.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a message of the ping-pong and of a request and a response of the short connections.
 pub(crate) const MESSAGE_BYTES: usize = 64;
+
+/// What a server listens on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Port {
+    /// Reads and counts.
+    Sink = 27001,
+    /// Sends without end.
+    Source = 27002,
+    /// Sends back what it gets.
+    Echo = 27003,
+    /// Answers one message with one of the same length and closes.
+    Short = 27004,
+}
+
+impl Port {
+    pub(crate) fn of(self, ip: Ipv4Addr) -> SocketAddr {
+        (ip, self as u16).into()
+    }
+}
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -191,14 +191,18 @@ fn memory(round: usize, standing: &Standing<'_>) -> Result<Memory> {
     Ok(Memory { round, target: standing.target.name(), resident_kib })
 }
 
+/// What is shown of a sample while the run goes on.
+const HEADLINES: [&str; 5] = ["Gb/s", "exchanges /s", "p50 µs", "CPU s/GB, both", "CPU µs/exchange, both"];
+
 fn progress(plan: &Plan, sample: &Sample) {
-    let figures = METRICS.iter().filter_map(|metric| Some((metric.name, metric.of(sample)?)));
-    let shown: Vec<String> = figures.take(2).map(|(name, value)| format!("{value:.1} {name}")).collect();
+    let shown = METRICS.iter().filter(|metric| HEADLINES.contains(&metric.name));
+    let shown = shown.filter_map(|metric| Some(format!("{:.2} {}", metric.of(sample)?, metric.name)));
+    let figures: Vec<String> = shown.collect();
     let (workload, target) = (sample.workload.name(), sample.target);
     eprintln!(
         "round {}/{}  {workload:<16}  {target:<8}  {}",
         sample.round + 1,
         plan.rounds,
-        shown.join(", ")
+        figures.join(", ")
     );
 }

@@ -55,7 +55,7 @@ impl Metric {
     }
 }
 
-/// In the order in which reports show them; the first that has a value is the one shown while it runs.
+/// In the order in which reports show them.
 pub(crate) const METRICS: [Metric; 11] = [
     Metric { name: "Gb/s", value: |sample| bulk(sample, |gb| gb * 8.0 / sample.seconds) },
     Metric { name: "exchanges /s", value: |sample| exchanges(sample, |count| count / sample.seconds) },

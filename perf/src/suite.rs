@@ -1,40 +1,48 @@
 //! Which cipher suite a target negotiates: read from the ServerHello of its first tunnel, before anything is measured.
 
-use std::thread;
-use std::time::Duration;
+use std::io::{Read, Write};
 
 use anyhow::{Context, Result, ensure};
 use testkit::capture::Capture;
 use testkit::pcap::{self, Segment};
+use testkit::traffic;
 use testkit::wire::{HBONE_PORT, Wire};
 
 use crate::agent::Agent;
 use crate::pair::Pair;
-use crate::protocol::{Load, MESSAGE_BYTES, Request};
+use crate::protocol::{MESSAGE_BYTES, Port, Request};
 
 /// Whole packets: a ServerHello fits into one.
 const WHOLE_PACKETS: u32 = 0;
-/// How long the first connection of a fresh pair is played before the capture is read: a handshake takes a thousandth.
-const FIRST_CONNECTION_TIME: Duration = Duration::from_millis(300);
+/// Messages each way on it.
+const EXCHANGES: usize = 100;
 
 /// Opens the first connection of a fresh pair beside a capture: what was negotiated. An error when anything between the
 /// two pods is not in a TLS tunnel.
 pub(crate) fn of_first_tunnel(pair: &Pair) -> Result<String> {
-    let capture = Capture::start(&pair.client.netns, "eth0", WHOLE_PACKETS)?;
-    let (mut client, mut server) = (Agent::start(&pair.client.netns)?, Agent::start(&pair.server.netns)?);
+    let mut server = Agent::start(&pair.server.netns)?;
     server.tell(&Request::Listen)?;
-    let load = Load::PingPong { connections: 1 };
-    client.tell(&Request::Begin)?;
-    client.tell(&Request::Start { load, server: pair.server.ip })?;
-    thread::sleep(FIRST_CONNECTION_TIME);
-    let exchanges = client.end()?.exchanges;
-    ensure!(exchanges > 0, "the first connection got no answer");
+    let capture = Capture::start(&pair.client.netns, "eth0", pair.server.ip.into(), WHOLE_PACKETS)?;
+    play(pair).context("the first connection")?;
     let file = capture.stop()?;
     let segments = pcap::segments(&file)?;
     let seen = Wire::new(&segments).between(&[pair.client.ip.into()], &[pair.server.ip.into()]);
-    ensure!(seen.is_encrypted(exchanges * 2 * MESSAGE_BYTES as u64), "not encrypted: on the wire was {seen}");
+    ensure!(
+        seen.is_encrypted((EXCHANGES * 2 * MESSAGE_BYTES) as u64),
+        "not encrypted: on the wire was {seen}"
+    );
     let suite = server_hello(&segments).context("no ServerHello in the capture")?;
     Ok(suite_name(suite))
+}
+
+fn play(pair: &Pair) -> Result<()> {
+    let mut stream = traffic::connect(&pair.client.netns, Port::Echo.of(pair.server.ip))?;
+    for _ in 0..EXCHANGES {
+        let mut answer = [0; MESSAGE_BYTES];
+        stream.write_all(&[0x5a; MESSAGE_BYTES])?;
+        stream.read_exact(&mut answer)?;
+    }
+    Ok(())
 }
 
 /// The suite of the first ServerHello that a server on 15008 sent.

@@ -15,20 +15,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::protocol::{Load, Reply, Request};
+use crate::protocol::{Load, Port, Reply, Request};
 use meter::Meter;
 
 /// How long a connection may take, far beyond what a loaded machine needs: a hang has to become an error.
 const PATIENCE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What the server listens on.
-#[derive(Clone, Copy, Debug)]
-enum Port {
-    Sink = 27001,
-    Source = 27002,
-    Echo = 27003,
-    Short = 27004,
-}
 
 /// Answers requests until the input ends, and ends with it whatever loads still run.
 pub(crate) fn serve() -> Result<()> {
@@ -83,7 +74,7 @@ fn start(load: Load, server: Ipv4Addr, meter: &Arc<Meter>) -> Result<()> {
         Load::Connect { workers } => {
             for _ in 0..workers {
                 run(meter, "short connections", move |meter| {
-                    short::connect_again_and_again(address(server, Port::Short), meter)
+                    short::connect_again_and_again(Port::Short.of(server), meter)
                 });
             }
         }
@@ -102,21 +93,17 @@ fn run(meter: &Arc<Meter>, what: &'static str, work: impl FnOnce(&Meter) -> io::
 }
 
 fn listener(port: Port) -> Result<TcpListener> {
-    TcpListener::bind(address(Ipv4Addr::UNSPECIFIED, port)).with_context(|| format!("listening: {port:?}"))
+    TcpListener::bind(port.of(Ipv4Addr::UNSPECIFIED)).with_context(|| format!("listening: {port:?}"))
 }
 
 fn connect(server: Ipv4Addr, port: Port) -> Result<TcpStream> {
-    connect_to(address(server, port)).with_context(|| format!("connecting to {server}: {port:?}"))
+    connect_to(port.of(server)).with_context(|| format!("connecting to {server}: {port:?}"))
 }
 
 fn connect_to(server: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&server, PATIENCE_TIMEOUT)?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn address(ip: Ipv4Addr, port: Port) -> SocketAddr {
-    (ip, port as u16).into()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use testkit::process::{Process, wait_until};
 use testkit::{proxy, redirect};
 
@@ -31,25 +31,22 @@ pub(super) fn command(binary: &Path, pair: &Pair, pod: &Pod, worker_threads: u32
     command
 }
 
-/// Redirects both pods and runs `proxy` in each until it is ready.
+/// Redirects both pods and runs `proxy` in each until it is ready. One after the other: what the first makes for both (an
+/// authority's root) is there when the second looks for it.
 pub(super) fn start(
     name: &str,
     pair: &Pair,
     proxy: impl Fn(&Pod) -> Result<Command>,
 ) -> Result<Vec<Process>> {
-    let mut processes = Vec::new();
-    for pod in pair.pods() {
+    let start = |pod: &Pod| {
         redirect::install(&pod.netns)?;
         let title = format!("{name}-{}", pod.name);
-        processes.push(Process::start(&title, &pod.netns, &mut proxy(pod)?)?);
-    }
-    for (pod, process) in pair.pods().into_iter().zip(&mut processes) {
-        let what = format!("{name} in {} to be ready", pod.netns.name());
-        let ready = wait_until(&what, READY_TIMEOUT, || {
+        let mut process = Process::start(&title, &pod.netns, &mut proxy(pod)?)?;
+        wait_until(&format!("{title} to be ready"), READY_TIMEOUT, || {
             process.expect_running()?;
             Ok(pod.netns.enter(proxy::is_ready).then_some(()))
-        });
-        ready.with_context(|| process.written())?;
-    }
-    Ok(processes)
+        })?;
+        Ok(process)
+    };
+    pair.pods().into_iter().map(start).collect()
 }

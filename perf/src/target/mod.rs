@@ -50,11 +50,15 @@ impl Build {
     fn of(binary: &Path) -> Result<Self> {
         let version = shell::output(std::process::Command::new(binary).arg("version"))?;
         let sum = shell::output(std::process::Command::new("sha256sum").arg(binary))?;
-        Ok(Self {
-            version: version.split_whitespace().collect::<Vec<_>>().join(" "),
-            sha256: sum.chars().take(12).collect(),
-        })
+        Ok(Self { version: short(&version), sha256: sum.chars().take(12).collect() })
     }
+}
+
+/// A version in a few words: of Istio's `BuildInfo{Version:"…", …}` only that.
+fn short(version: &str) -> String {
+    let istio = version.split_once("{Version:\"").and_then(|(_, rest)| rest.split_once('"'));
+    let version = istio.map_or(version, |(version, _)| version);
+    version.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A binary to measure beside ringway, as `--peer NAME=PATH` gives it.
@@ -152,6 +156,16 @@ mod tests {
         ] {
             let error = format!("{:#}", names(&choice(&targets, peers)).unwrap_err());
             assert!(error.contains(word), "{targets:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn versions_are_cut_to_what_names_the_build() {
+        for (said, expected) in [
+            ("ringway 0.1.0\ncommit abc\n", "ringway 0.1.0 commit abc"),
+            ("version.BuildInfo{Version:\"62d826-dirty\", GitRevision:\"62d\"}\n", "62d826-dirty"),
+        ] {
+            assert_eq!(short(said), expected);
         }
     }
 

@@ -1,9 +1,8 @@
-//! ringway, with a certificate authority made for the pair.
+//! ringway. The first of a pair makes the certificate authority in a directory that both share.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use testkit::authority::Authority;
 use testkit::process::Process;
 
 use super::{Build, Target, hbone};
@@ -29,11 +28,9 @@ impl Target for Ringway {
     }
 
     fn start(&self, pair: &Pair) -> Result<Vec<Process>> {
-        // Made before the first of them starts: two that make one at once would trust different roots.
-        let authority = Authority::create(pair.directory())?;
         hbone::start(self.name(), pair, |pod| {
             let mut command = hbone::command(&self.binary, pair, pod, self.worker_threads);
-            command.env("RINGWAY_CA_DIR", authority.directory());
+            command.env("RINGWAY_CA_DIR", pair.authority_directory());
             Ok(command)
         })
     }
