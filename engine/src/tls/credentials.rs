@@ -1,0 +1,177 @@
+//! What a workload proves its identity with, and the rustls configurations built from it once per rotation.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::NoServerSessionStorage;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+use thiserror::Error;
+use webpki::KeyUsage;
+
+use super::bundle::TrustBundle;
+use super::error::CertificateFault;
+use super::facts::CertificateFacts;
+use super::secrets::SecretTap;
+use super::verify::{PeerVerifier, workload_of};
+use crate::mesh::{Identity, TrustDomain};
+
+/// The protocol inside: HTTP/2, and nothing else (RFC 7301, RFC 9113 §3.2).
+pub(super) const ALPN: &[u8] = b"h2";
+
+/// The certificate, key and roots of one workload. Built once per rotation and shared.
+pub struct Credentials {
+    /// The workload that the certificate names.
+    pub identity: Identity,
+    /// The certificate counts from here.
+    pub not_before: SystemTime,
+    /// The certificate counts until here.
+    pub not_after: SystemTime,
+    chain: Vec<CertificateDer<'static>>,
+    bundle: TrustBundle,
+    verifier: Arc<PeerVerifier>,
+    pub(super) client: Arc<ClientConfig>,
+    pub(super) server: Arc<ServerConfig>,
+}
+
+/// Why a certificate, key and bundle don't make credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CredentialsError {
+    #[error("no certificate came with the key: see who issues them")]
+    NoCertificate,
+    #[error("our own certificate is refused: {0}")]
+    Certificate(#[from] CertificateFault),
+    #[error("the private key does not belong to the certificate of `{identity}`: see who issues them")]
+    KeyMismatch { identity: Identity },
+    #[error(
+        "the private key of `{identity}` can't be used ({cause}): EC P-256, P-384 or RSA in PKCS#8 is needed"
+    )]
+    Key { identity: Identity, cause: String },
+    #[error(
+        "the bundle holds no root of our own trust domain `{trust_domain}`, so no peer could be verified: see who hands \
+         it out, and TRUST_DOMAIN"
+    )]
+    NoRoots { trust_domain: TrustDomain },
+}
+
+// === impl Credentials ===
+
+impl Credentials {
+    /// `chain` begins with the leaf; the roots belong into the bundle.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        bundle: &TrustBundle,
+    ) -> Result<Self, CredentialsError> {
+        let leaf = chain.first().ok_or(CredentialsError::NoCertificate)?;
+        let identity = workload_of(leaf)?;
+        let facts = CertificateFacts::read(leaf)?;
+        if bundle.anchors(&identity.trust_domain).is_none() {
+            return Err(CredentialsError::NoRoots { trust_domain: identity.trust_domain });
+        }
+
+        let provider = provider();
+        let algorithms = provider.signature_verification_algorithms;
+        let verifier = Arc::new(PeerVerifier::new(identity.trust_domain.clone(), bundle.clone(), algorithms));
+        let refuse = |error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                CredentialsError::KeyMismatch { identity: identity.clone() }
+            }
+            error => CredentialsError::Key { identity: identity.clone(), cause: error.to_string() },
+        };
+        let client = client_config(&provider, &verifier, chain.clone(), key.clone_key()).map_err(refuse)?;
+        let server = server_config(&provider, &verifier, chain.clone(), key).map_err(refuse)?;
+        Ok(Self {
+            identity,
+            not_before: facts.not_before.into(),
+            not_after: facts.not_after.into(),
+            chain,
+            bundle: bundle.clone(),
+            verifier,
+            client: Arc::new(client),
+            server: Arc::new(server),
+        })
+    }
+
+    /// Whether a peer with the same bundle would believe us at this moment.
+    pub fn verify(&self, now: SystemTime) -> Result<(), CertificateFault> {
+        let (leaf, intermediates) =
+            self.chain.split_first().expect("invariant: `new` takes no chain without a leaf");
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+        self.verifier.verify(leaf, intermediates, KeyUsage::server_auth(), now)?;
+        self.verifier.verify(leaf, intermediates, KeyUsage::client_auth(), now)
+    }
+
+    /// The certificates that are shown to peers, leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The roots that peers are verified against.
+    pub fn bundle(&self) -> &TrustBundle {
+        &self.bundle
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("identity", &self.identity)
+            .field("not_before", &self.not_before)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// TLS 1.3 with AES-GCM (no ChaCha20: every machine we serve has AES instructions), X25519 or P-256.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_AES_256_GCM_SHA384],
+        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1],
+        ..default_provider()
+    })
+}
+
+fn client_config(
+    provider: &Arc<CryptoProvider>,
+    verifier: &Arc<PeerVerifier>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous() // rustls's word for a verifier of one's own
+        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<_>)
+        .with_client_auth_cert(chain, key)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_sni = false;
+    // Tunnels are pooled and live long; a ticket would only keep an identity alive past its certificate.
+    config.resumption = Resumption::disabled();
+    config.enable_secret_extraction = true;
+    config.key_log = Arc::new(SecretTap);
+    Ok(config)
+}
+
+fn server_config(
+    provider: &Arc<CryptoProvider>,
+    verifier: &Arc<PeerVerifier>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::clone(verifier) as Arc<_>)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.ignore_client_order = true; // ztunnel lists AES-256 first and takes AES-128 too
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.enable_secret_extraction = true;
+    config.key_log = Arc::new(SecretTap);
+    Ok(config)
+}
