@@ -1,0 +1,135 @@
+//! What a generator counts between the beginning and the end of the measured window.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+
+use crate::protocol::{Quantiles, Tally};
+
+/// Longer exchanges are counted as this long.
+const LATENCY_MAX: Duration = Duration::from_secs(60);
+
+/// Counters that the threads of a generator share.
+#[derive(Debug)]
+pub(super) struct Meter {
+    received_bytes: AtomicU64,
+    /// Nanoseconds of each exchange. Hardly ever contended: one thread records, or a few thousand times a second several.
+    exchanges: Mutex<Histogram<u64>>,
+    began: Mutex<Option<Instant>>,
+    failure: Mutex<Option<String>>,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        let exchanges = Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos() as u64, 3);
+        Self {
+            received_bytes: AtomicU64::new(0),
+            exchanges: Mutex::new(exchanges.expect("invariant: bounds and digits are constants it allows")),
+            began: Mutex::new(None),
+            failure: Mutex::new(None),
+        }
+    }
+}
+
+impl Meter {
+    pub(super) fn add_received(&self, bytes: usize) {
+        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_exchange(&self, took: Duration) {
+        lock(&self.exchanges).saturating_record(took.as_nanos() as u64);
+    }
+
+    /// A load has ended by an error: the first one is told.
+    pub(super) fn fail(&self, message: String) {
+        lock(&self.failure).get_or_insert(message);
+    }
+
+    /// The window begins.
+    pub(super) fn begin(&self) {
+        let mut began = lock(&self.began);
+        lock(&self.exchanges).reset();
+        self.received_bytes.store(0, Ordering::Relaxed);
+        *began = Some(Instant::now());
+    }
+
+    /// The window ends.
+    pub(super) fn end(&self) -> Result<Tally> {
+        let began = lock(&self.began).take().context("the window ends that never began")?;
+        let seconds = began.elapsed().as_secs_f64();
+        let received_bytes = self.received_bytes.load(Ordering::Relaxed);
+        let exchanges = lock(&self.exchanges);
+        if let Some(failure) = &*lock(&self.failure) {
+            bail!("{failure}");
+        }
+        Ok(Tally { seconds, received_bytes, exchanges: exchanges.len(), latency: quantiles(&exchanges) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_counted(&self, bytes: u64, exchanges: u64) -> bool {
+        self.received_bytes.load(Ordering::Relaxed) >= bytes && lock(&self.exchanges).len() >= exchanges
+    }
+}
+
+fn quantiles(exchanges: &Histogram<u64>) -> Option<Quantiles> {
+    let at = |quantile| exchanges.value_at_quantile(quantile) as f64 / 1e3;
+    (!exchanges.is_empty()).then(|| Quantiles {
+        p50_us: at(0.5),
+        p90_us: at(0.9),
+        p99_us: at(0.99),
+        p999_us: at(0.999),
+        max_us: exchanges.max() as f64 / 1e3,
+    })
+}
+
+/// Nothing here is left half done by a panic, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_what_happened_in_the_window_is_told() {
+        let meter = Meter::default();
+        meter.add_received(1000);
+        meter.add_exchange(Duration::from_secs(9));
+        meter.begin();
+        meter.add_received(7);
+        for micros in 1..=100 {
+            meter.add_exchange(Duration::from_micros(micros));
+        }
+        let tally = meter.end().unwrap();
+        assert_eq!((tally.received_bytes, tally.exchanges), (7, 100));
+        let latency = tally.latency.unwrap();
+        for (found, expected) in [(latency.p50_us, 50.0), (latency.p99_us, 99.0), (latency.max_us, 100.0)] {
+            assert!((found / expected - 1.0).abs() < 0.002, "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn a_failed_load_and_a_window_that_never_began_are_errors() {
+        let meter = Meter::default();
+        assert!(meter.end().is_err());
+        meter.begin();
+        meter.fail("sending: broken".to_owned());
+        meter.fail("another".to_owned());
+        assert_eq!(meter.end().unwrap_err().to_string(), "sending: broken");
+    }
+
+    #[test]
+    fn an_empty_window_has_no_latency_and_a_very_long_exchange_counts() {
+        let meter = Meter::default();
+        meter.begin();
+        assert_eq!(meter.end().unwrap().latency, None);
+        meter.begin();
+        meter.add_exchange(LATENCY_MAX * 10);
+        assert_eq!(meter.end().unwrap().exchanges, 1);
+    }
+}

@@ -1,0 +1,52 @@
+//! What the two proxies that speak HBONE have in common: the same rules, the same environment, the same probe.
+//!
+//! Dedicated mode for both, one process in each pod, so that like is compared with like.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use testkit::process::{Process, wait_until};
+use testkit::{proxy, redirect};
+
+use crate::pair::{Pair, Pod};
+
+/// How long a proxy may take to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The mark by which the rules in a pod know the proxy's own packets.
+const PACKET_MARK: &str = "1337";
+
+/// A proxy for one pod, with what both know in its environment and nothing of the caller's.
+pub(super) fn command(binary: &Path, pair: &Pair, pod: &Pod, worker_threads: u32) -> Command {
+    let mut command = Command::new(binary);
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    command.arg("proxy").env_clear().env("PATH", path);
+    command.env("RUST_LOG", "info").env("CLUSTER_ID", "Kubernetes").env("NODE_NAME", pod.node_name());
+    command.env("PROXY_MODE", "dedicated").env("PROXY_WORKLOAD_INFO", pod.workload_info());
+    command.env("LOCAL_XDS_PATH", pair.xds_file()).env("PACKET_MARK", PACKET_MARK);
+    command.env("ZTUNNEL_WORKER_THREADS", worker_threads.to_string());
+    command.env("XDS_ADDRESS", "").env("CA_ADDRESS", "").env("ISTIO_META_DNS_CAPTURE", "false");
+    command
+}
+
+/// Redirects both pods and runs `proxy` in each until it is ready. One after the other: what the first makes for both (an
+/// authority's root) is there when the second looks for it.
+pub(super) fn start(
+    name: &str,
+    pair: &Pair,
+    proxy: impl Fn(&Pod) -> Result<Command>,
+) -> Result<Vec<Process>> {
+    let start = |pod: &Pod| {
+        redirect::install(&pod.netns)?;
+        let title = format!("{name}-{}", pod.name);
+        let mut process = Process::start(&title, &pod.netns, &mut proxy(pod)?)?;
+        wait_until(&format!("{title} to be ready"), READY_TIMEOUT, || {
+            process.expect_running()?;
+            Ok(pod.netns.enter(proxy::is_ready).then_some(()))
+        })?;
+        Ok(process)
+    };
+    pair.pods().into_iter().map(start).collect()
+}
