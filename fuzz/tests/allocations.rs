@@ -72,7 +72,7 @@ fn receive(session: &mut Session, mut input: &[u8], out: &mut Count) -> usize {
 fn nothing_is_allocated_for_a_frame() {
     let mut out = Count::default();
     let mut session = Session::server(&Settings::server(), &mut out);
-    let mut begin = [&PREFACE[..], &frame(Kind::Settings, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff])].concat();
+    let mut begin = [&PREFACE[..], &frame(Kind::Settings, 0, 0, &[0, 4, 0, 0x10, 0, 0])].concat();
     let streams: Vec<u32> = (0..200).map(|index| 2 * index + 1).collect();
     for stream in &streams {
         let mut block = Vec::new();
@@ -109,6 +109,7 @@ fn nothing_is_allocated_for_a_frame() {
         session.ping(1, &mut out);
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(session.open_streams(), 200);
     assert_eq!(received, 20 * 200 * (64 + 16_384 + 1));
     assert!(sent > 100 << 20 && out.0 > sent);
 }
