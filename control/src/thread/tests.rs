@@ -116,7 +116,7 @@ fn a_drain_writes_the_last_records_and_makes_us_unready() {
     let work = work(plane, "5s");
     let lines = logged(LogFormat::Plain, "info", || work.drain().unwrap());
     assert_eq!(lines.matches("connection complete").count(), 3, "{lines}");
-    assert_eq!(work.engine.take(), ["drain"]);
+    assert_eq!(work.engine.take(), ["drain", "cut"]);
     assert!(work.readiness.pending().contains(&"drain"));
 }
 
