@@ -290,7 +290,7 @@ fn a_refused_request_is_answered_and_leaves_nothing() {
     world.until("the relay is gone", |world| world.near.is_settled());
     world.near.check_settled();
     assert_eq!(world.near.records.len(), 1);
-    assert!(world.near.records[0].refused);
+    assert_eq!(world.near.records[0].error.as_deref(), Some("denied"));
     world.end();
 }
 
