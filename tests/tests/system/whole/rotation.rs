@@ -18,9 +18,9 @@ use testkit::wire::HBONE_PORT;
 use crate::needs;
 
 const PORT: u16 = 8080;
-const TTL: Duration = Duration::from_secs(6);
+const TTL: Duration = Duration::from_secs(10);
 /// Several lifetimes.
-const TRAFFIC_TIME: Duration = Duration::from_secs(20);
+const TRAFFIC_TIME: Duration = Duration::from_secs(25);
 const THREADS: usize = 4;
 
 #[test]

@@ -122,7 +122,8 @@ fn plaintext_to_the_tunnel_port_is_closed_without_an_answer() {
     for request in requests {
         let mut stream = connect(&scene.outsider.netns, (scene.server.ipv4, HBONE_PORT)).unwrap();
         stream.write_all(request).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // The proxy may have closed it by now.
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
         // The end may be a reset. A TLS alert (record type 21) is an answer that says nothing.
         let _ = stream.read_to_end(&mut answer);
