@@ -64,6 +64,7 @@ fn each_kind_can_be_cancelled_while_the_kernel_has_it() {
     assert_eq!(shard.driver.in_flight(), 0);
     shard.turn(false);
     assert_eq!(shard.told.len(), started.len());
+    assert_eq!(shard.driver.counters().cancels, started.len() as u64);
 }
 
 #[test]
