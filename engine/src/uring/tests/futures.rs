@@ -117,7 +117,7 @@ fn a_dropped_future_ends_its_operation() {
     for turns_before in [0, 1] {
         let connecting = tcp_socket();
         let (receiving, _quiet) = tcp_pair();
-        let (sending, _silent) = tcp_pair();
+        let (sending, _silent) = unix_pair();
         fill(&driver, &sending);
         let mut context = Context::from_waker(Waker::noop());
         let mut connect = Box::pin(driver.connect(connecting.as_fd(), address, far_off()));
