@@ -48,3 +48,24 @@ impl Doorbell {
         self.bell.event.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn only_the_first_ring_after_an_answer_costs_a_system_call() {
+        let doorbell = Doorbell::new().unwrap();
+        let clone = doorbell.clone();
+        for _ in 0..3 {
+            doorbell.ring();
+            clone.ring();
+            assert_eq!(doorbell.bell.event.read(), Ok(1));
+            clone.ring();
+            assert_eq!(doorbell.bell.event.read(), Err(Errno::EAGAIN));
+            doorbell.answer();
+        }
+    }
+}

@@ -50,7 +50,7 @@ pub(super) struct Ring {
     /// Whether enters name the ring by its registered fd. At most 16 rings of a thread can be registered; without it an
     /// enter looks its fd up, no more.
     pub(super) registered: bool,
-    /// Errors that the next enters fail with, the kernel left out.
+    /// Errors that the next enters fail with, the kernel left out; 0 is an enter that took no entry.
     #[cfg(test)]
     pub(super) refusals: std::cell::RefCell<std::collections::VecDeque<i32>>,
     /// For every enter that may sleep: a shard that waits for its peers is idle, not waiting for a disk (6.15). Older
@@ -201,7 +201,7 @@ impl Ring {
     ) -> io::Result<u32> {
         #[cfg(test)]
         if let Some(errno) = self.refusals.borrow_mut().pop_front() {
-            return Err(io::Error::from_raw_os_error(errno));
+            return if errno == 0 { Ok(0) } else { Err(io::Error::from_raw_os_error(errno)) };
         }
         // SAFETY: `arguments` is the structure that EXT_ARG announces and lives across the call; without EXT_ARG it is
         // null, a signal mask not given.

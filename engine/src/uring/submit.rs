@@ -51,6 +51,8 @@ impl Inner {
             self.offer_buffers();
             self.counters.enters.one();
             match self.ring.submit() {
+                // The enter of the turn will try again, and knows what to do then.
+                Ok(0) => return Ok(()),
                 Ok(taken) => self.counters.sqes.add(u64::from(taken)),
                 Err(error) if is_passing(&error) => return Ok(()),
                 Err(error) => return Err(unusable(&error)),

@@ -2,6 +2,9 @@
 
 use super::*;
 use std::io::{IoSlice, Read, Write};
+use std::sync::atomic::AtomicUsize;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 #[test]
 fn accepts_receives_sends_and_sees_the_end() {
@@ -83,6 +86,13 @@ fn an_empty_send_completes() {
 
 #[test]
 fn a_send_to_a_closed_peer_fails_without_a_signal() {
+    static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        SIGNALS.fetch_add(1, Ordering::Relaxed);
+    }
+    let action = SigAction::new(SigHandler::Handler(count), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler only counts; sockets of the other tests do not raise it either.
+    unsafe { sigaction(Signal::SIGPIPE, &action) }.unwrap();
     let mut shard = Shard::new();
     let (near, far) = unix_pair();
     drop(far);
@@ -90,6 +100,9 @@ fn a_send_to_a_closed_peer_fails_without_a_signal() {
     let (buffer, sent, result) = shard.next_sent(Token(1));
     assert_eq!((buffer.len(), sent), (10, 0));
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    let error = shard.driver.try_send(near.as_fd(), &[IoSlice::new(b"x")]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(SIGNALS.load(Ordering::Relaxed), 0);
 }
 
 #[test]

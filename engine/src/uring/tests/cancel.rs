@@ -6,7 +6,8 @@ use std::io::{Read, Write};
 /// Every kind of operation that waits forever, started on sockets of its own.
 fn start_each(driver: &Driver) -> Vec<(&'static str, OpId, Box<dyn std::any::Any>)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let [chatty, bulk, send, watch, writable] = std::array::from_fn(|_| tcp_pair());
+    let [chatty, bulk, watch] = std::array::from_fn(|_| tcp_pair());
+    let [send, writable] = std::array::from_fn(|_| unix_pair());
     fill(driver, &send.0);
     fill(driver, &writable.0);
     vec![
@@ -64,6 +65,7 @@ fn each_kind_can_be_cancelled_while_the_kernel_has_it() {
     assert_eq!(shard.driver.in_flight(), 0);
     shard.turn(false);
     assert_eq!(shard.told.len(), started.len());
+    assert_eq!(shard.driver.counters().cancels, started.len() as u64);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::io::{Read, Write};
+use std::pin::Pin;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_millis(20)
@@ -116,7 +117,7 @@ fn a_dropped_future_ends_its_operation() {
     for turns_before in [0, 1] {
         let connecting = tcp_socket();
         let (receiving, _quiet) = tcp_pair();
-        let (sending, _silent) = tcp_pair();
+        let (sending, _silent) = unix_pair();
         fill(&driver, &sending);
         let mut context = Context::from_waker(Waker::noop());
         let mut connect = Box::pin(driver.connect(connecting.as_fd(), address, far_off()));
@@ -236,36 +237,49 @@ fn the_latest_waker_is_the_one_woken() {
     assert!(!flags[0].0.load(Ordering::Acquire));
 }
 
+/// A task whose last waker the driver keeps: dropping that waker drops a future of the driver's.
+struct Task {
+    _future: Box<dyn std::any::Any>,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
+}
+
+// SAFETY: waker and task stay on this thread; `Waker` demands Send and Sync of what it could carry elsewhere.
+unsafe impl Send for Task {}
+// SAFETY: as above.
+unsafe impl Sync for Task {}
+
+/// A waker that owns a future which has an operation under way.
+fn owning_waker(driver: &Driver) -> Waker {
+    let (driver, (near, far)) = (driver.clone(), tcp_pair());
+    let mut future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+        drop(driver.recv_some(near.as_fd()).await);
+        drop(far);
+    });
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    Waker::from(Arc::new(Task { _future: Box::new(future) }))
+}
+
 #[test]
 fn a_waker_that_drops_its_task_may_come_back_to_the_driver() {
-    /// A task whose last waker is kept by the driver: dropping it drops a future of the driver's.
-    struct Task {
-        _future: Box<dyn std::any::Any>,
-    }
-    impl Wake for Task {
-        fn wake(self: Arc<Self>) {}
-    }
-    // SAFETY: waker and task stay on this thread; `Waker` demands Send of what it could carry elsewhere.
-    unsafe impl Send for Task {}
-    // SAFETY: as above.
-    unsafe impl Sync for Task {}
-
     let mut shard = Shard::new();
     let driver = shard.driver.clone();
     let (near, _far) = tcp_pair();
-    let (other, _peer) = tcp_pair();
-    let mut inner: std::pin::Pin<Box<dyn Future<Output = ()>>> = Box::pin({
-        let driver = driver.clone();
-        async move { drop(driver.recv_some(other.as_fd()).await) }
-    });
-    assert!(inner.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    let task = Waker::from(Arc::new(Task { _future: Box::new(inner) }));
     let mut receive = Box::pin(driver.recv_some(near.as_fd()));
-    assert!(receive.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
-    drop(task);
-    assert_eq!(driver.in_flight(), 2);
-    // The waker goes, the task with it, its future cancels: all of it from within this drop.
+    let mut sleep = Box::pin(driver.sleep_until(far_off()));
+    // Each poll drops the waker of the one before, its task, and cancels that task's operation: within the poll.
+    for _ in 0..2 {
+        let waker = owning_waker(&driver);
+        assert!(receive.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let waker = owning_waker(&driver);
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(driver.in_flight(), 5);
+    // And within these drops.
     drop(receive);
+    drop(sleep);
     while driver.in_flight() > 0 {
         shard.turn(false);
     }

@@ -195,7 +195,8 @@ fn pattern_bytes(seed: u64, range: std::ops::Range<usize>) -> Vec<u8> {
     bytes
 }
 
-/// Sends until the socket takes no more. Returns how many bytes it took.
+/// Sends until the socket takes no more. Returns how many bytes it took. A local socket stays full then; a TCP socket may
+/// take more when its peer's window has grown.
 fn fill(driver: &Driver, stream: &impl AsFd) -> usize {
     let block = [0; 65_536];
     let mut taken = 0;

@@ -108,7 +108,7 @@ fn accepts_survive_a_completion_queue_that_overflows() {
 
 #[test]
 fn what_the_kernel_refuses_for_a_while_is_submitted_later() {
-    for errno in [libc::EAGAIN, libc::EBUSY, libc::ENOMEM] {
+    for errno in [libc::EAGAIN, libc::EBUSY, libc::ENOMEM, 0] {
         // Refused in the enter of the turn, with what is staged, and while staging more than the queue holds.
         for operations in [1, 20] {
             let mut shard = small(8);
@@ -126,13 +126,15 @@ fn what_the_kernel_refuses_for_a_while_is_submitted_later() {
 
 #[test]
 fn a_refused_turn_gives_the_shard_the_word_instead_of_waiting() {
-    let mut shard = small(8);
-    let (near, _far) = tcp_pair();
-    shard.driver.watch(near.as_fd(), Token(1));
-    shard.driver.inner.ring.refusals.borrow_mut().push_back(libc::EAGAIN);
-    // Nothing to tell: it would wait without end for an operation the kernel does not have.
-    assert_eq!(shard.turn(true), 0);
-    assert_eq!(shard.driver.counters().refused, 1);
+    for errno in [libc::EAGAIN, 0] {
+        let mut shard = small(8);
+        let (near, _far) = tcp_pair();
+        shard.driver.watch(near.as_fd(), Token(1));
+        shard.driver.inner.ring.refusals.borrow_mut().push_back(errno);
+        // Nothing to tell: it would wait without end for an operation the kernel does not have.
+        assert_eq!(shard.turn(true), 0);
+        assert_eq!(shard.driver.counters().refused, 1);
+    }
 }
 
 #[test]

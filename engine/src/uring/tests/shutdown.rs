@@ -9,7 +9,8 @@ fn load(shard: &mut Shard) -> Vec<Box<dyn std::any::Any>> {
     let mut keep: Vec<Box<dyn std::any::Any>> = Vec::new();
     for _ in 0..3 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let [chatty, bulk, send, watch] = std::array::from_fn(|_| tcp_pair());
+        let [chatty, bulk, watch] = std::array::from_fn(|_| tcp_pair());
+        let send = unix_pair();
         fill(&driver, &send.0);
         driver.accept(listener.as_fd(), Token(1));
         driver.recv(chatty.0.as_fd(), RecvMode::Chatty, Token(1));
