@@ -5,6 +5,7 @@
 //! length. The format has no field names: whoever writes a record of it puts a version number first.
 
 use thiserror::Error;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Collects the fields of a connection.
 #[derive(Debug, Default)]
@@ -57,8 +58,15 @@ impl Writer {
         self.bytes.extend_from_slice(value);
     }
 
-    pub fn finish(self) -> Vec<u8> {
-        self.bytes
+    /// What was written. Secrets are among it: it is wiped when it is dropped.
+    pub fn finish(mut self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(std::mem::take(&mut self.bytes))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
     }
 }
 

@@ -8,3 +8,13 @@ pub mod mesh;
 pub mod observe;
 pub mod tls;
 pub mod uring;
+
+mod headers;
+mod inbound;
+mod net;
+mod outbound;
+mod passthrough;
+mod pool;
+mod refused;
+mod relay;
+mod shard;

@@ -92,12 +92,14 @@ fn constants(source: &Source) -> impl Iterator<Item = (Limit, usize)> {
 fn constant(source: &Source, start: usize) -> Option<(Limit, usize)> {
     let statement = &source.code[start..start + source.code[start..].find(';')?];
     let (left, _) = statement.split_once('=')?;
-    let name = left["const".len()..].split(':').next()?.trim();
+    let (name, kind) = left["const".len()..].split_once(':')?;
+    let (name, kind) = (name.trim(), kind.trim());
     let is_limit = name.ends_with("_MAX") || name.ends_with("_LIMIT") || name.contains("_TIMEOUT");
-    if !is_limit || name.contains(char::is_whitespace) {
+    // A number or a time: an error code may be called a timeout too.
+    let bounds = kind.ends_with("Duration") || kind.starts_with(['u', 'i', 'f']);
+    if !is_limit || !bounds {
         return None;
     }
-    // An array's type holds a `;`, but no limit is an array.
     let value = source.text[start + left.len() + 1..start + statement.len()].split_whitespace();
     let limit = Limit {
         path: source.path.clone(),
@@ -127,7 +129,7 @@ mod tests {
 
     const TEXT: &str = "/// Streams a peer may open:\n/// more is an attack.\npub const STREAMS_MAX: u32 = 200;\n\
         /// A slow handshake.\n#[allow(dead_code)]\nconst HANDSHAKE_TIMEOUT: Duration =\n    Duration::from_secs(10);\n\
-        const OTHER: u32 = 1;\nfn f() -> usize { let x = STREAMS_MAX; x }\n\
+        const OTHER: u32 = 1;\nconst SETTINGS_TIMEOUT: Self = Self(4);\nfn f() -> usize { let x = STREAMS_MAX; x }\n\
         #[cfg(test)]\nmod tests { const TRIES_MAX: u32 = 3; }\n";
 
     fn limits() -> Vec<Limit> {

@@ -49,11 +49,7 @@ impl fmt::Display for Finding {
 pub(crate) fn run(root: &Path, fix: bool) -> Result<()> {
     let mut files = Vec::new();
     collect(root, Path::new(""), &mut files)?;
-    let sources: Vec<Source> = files
-        .iter()
-        .filter(|(path, _)| path.ends_with(".rs"))
-        .map(|(path, text)| Source::new(path, text))
-        .collect();
+    let sources = sources(&files);
     let mut findings = check_sources(&sources);
     findings.extend(files.iter().flat_map(|(path, text)| leftovers::check_document(path, text)));
     findings.extend(check_crates(root, &files)?);
@@ -67,6 +63,25 @@ pub(crate) fn run(root: &Path, fix: bool) -> Result<()> {
     }
     println!("tidy: {} files, nothing to say", files.len());
     Ok(())
+}
+
+/// The Rust files, with those marked that others declare for tests only.
+fn sources(files: &[(String, String)]) -> Vec<Source> {
+    let rust = files.iter().filter(|(path, _)| path.ends_with(".rs"));
+    let mut sources: Vec<Source> = rust.map(|(path, text)| Source::new(path, text)).collect();
+    let modules: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+    for source in &mut sources {
+        let is_below = |module: &String| {
+            source
+                .path
+                .strip_prefix(module.as_str())
+                .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        if modules.iter().any(is_below) {
+            source.mark_as_test();
+        }
+    }
+    sources
 }
 
 fn check_sources(sources: &[Source]) -> Vec<Finding> {
@@ -134,12 +149,22 @@ mod tests {
         let mut files = Vec::new();
         collect(root, Path::new("xtask"), &mut files).unwrap();
         collect(root, Path::new("tests"), &mut files).unwrap();
-        let sources: Vec<Source> = files
-            .iter()
-            .filter(|(path, _)| path.ends_with(".rs"))
-            .map(|(path, text)| Source::new(path, text))
-            .collect();
+        let sources = sources(&files);
         assert!(sources.len() > 20);
         assert_eq!(check_sources(&sources), []);
+    }
+
+    #[test]
+    fn a_module_for_tests_only_may_unwrap() {
+        let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        let files = [
+            file("engine/src/mesh/mod.rs", "#[cfg(test)]\nmod fixture;\nmod fixtures;\n"),
+            file("engine/src/mesh/fixture.rs", "fn f() { a.unwrap(); }"),
+            file("engine/src/mesh/fixture/deep.rs", "fn f() { a.unwrap(); }"),
+            file("engine/src/mesh/fixtures.rs", "fn f() { a.unwrap(); }"),
+        ];
+        let findings = check_sources(&sources(&files));
+        let paths: Vec<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
+        assert_eq!(paths, ["engine/src/mesh/fixtures.rs"]);
     }
 }

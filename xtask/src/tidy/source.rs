@@ -16,14 +16,34 @@ pub(crate) struct Source {
     pub(crate) comments: String,
     /// Where code is that exists only in tests.
     tests: Vec<Range<usize>>,
+    is_test_file: bool,
 }
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let (code, comments) = separate(text);
-        let tests =
-            if is_test_file(path) { std::iter::once(0..text.len()).collect() } else { test_items(&code) };
-        Self { path: path.to_owned(), text: text.to_owned(), code, comments, tests }
+        let tests = test_items(&code);
+        let mut source =
+            Self { path: path.to_owned(), text: text.to_owned(), code, comments, tests, is_test_file: false };
+        if is_test_file(path) {
+            source.mark_as_test();
+        }
+        source
+    }
+
+    /// Files that this one declares as modules for tests only: paths without `.rs`.
+    pub(crate) fn test_modules(&self) -> Vec<String> {
+        let stem = self.path.trim_end_matches(".rs");
+        let place = ["/mod", "/lib", "/main"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+        let items = self.tests.iter().map(|range| &self.code[range.clone()]);
+        let names = items.filter_map(|item| item.split_whitespace().last()).filter(|_| !self.is_test_file());
+        names.filter(|name| name.chars().all(is_word)).map(|name| format!("{place}/{name}")).collect()
+    }
+
+    /// Takes the whole file for a test.
+    pub(crate) fn mark_as_test(&mut self) {
+        self.is_test_file = true;
+        self.tests = std::iter::once(0..self.text.len()).collect();
     }
 
     /// The line, counted from 1, of a position.
@@ -36,7 +56,7 @@ impl Source {
     }
 
     pub(crate) fn is_test_file(&self) -> bool {
-        is_test_file(&self.path)
+        self.is_test_file
     }
 
     /// Where `word` stands in the code as a whole word.
@@ -258,6 +278,19 @@ mod tests {
             ("engine/src/hbone/frames.rs", false),
         ] {
             assert_eq!(Source::new(path, "").is_test_file(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn modules_for_tests_only_are_named_by_their_files() {
+        let text = "#[cfg(test)]\nmod fixture;\nmod real;\n#[cfg(test)]\npub(crate) mod tests {\n}";
+        let table = [
+            ("engine/src/mesh/mod.rs", "engine/src/mesh/fixture"),
+            ("control/src/lib.rs", "control/src/fixture"),
+            ("engine/src/mesh/route.rs", "engine/src/mesh/route/fixture"),
+        ];
+        for (path, expected) in table {
+            assert_eq!(Source::new(path, text).test_modules(), [expected], "{path}");
         }
     }
 

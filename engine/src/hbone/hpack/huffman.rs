@@ -27,6 +27,7 @@ const LENGTHS: [u8; SYMBOLS] = [
     30,];
 
 const SYMBOLS: usize = 257;
+/// The longest code has so many bits (RFC 7541 appendix B).
 const LENGTH_MAX: usize = 30;
 
 /// The code, worked out from [`LENGTHS`].

@@ -225,7 +225,7 @@ pub(super) fn handed_over(session: &Session) -> Session {
 pub(super) fn written_down(session: &Session) -> Vec<u8> {
     let mut w = Writer::default();
     session.write_down(&mut w);
-    w.finish()
+    w.finish().to_vec()
 }
 
 pub(super) fn frames(mut bytes: &[u8]) -> Vec<(Head, Vec<u8>)> {

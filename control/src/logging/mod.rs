@@ -1,0 +1,152 @@
+//! Log lines as ztunnel writes them, and a writer that no caller ever waits for.
+//!
+//! `init` once at start; the returned guard is kept until the end of the process and writes out what is left.
+
+mod format;
+mod writer;
+
+use std::io;
+
+use thiserror::Error;
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::environment::{LogFormat, LogSettings};
+
+use format::{Clock, JsonLines, PlainLines, system_clock};
+pub use writer::LogGuard;
+
+/// The filter without `RUST_LOG`.
+pub const FILTER_DEFAULT: &str = "info";
+
+#[derive(Debug, Error)]
+pub enum LogError {
+    #[error("the log writer's thread does not start: {0}; raise the limit of threads (ulimit -u, pids.max)")]
+    Thread(#[from] io::Error),
+    #[error("logging was set up before in this process")]
+    Again,
+}
+
+/// Starts logging to standard output, for the whole process.
+pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
+    let (lines, guard) = writer::start(io::stdout())?;
+    let layer = layer(settings, lines, system_clock);
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
+        .map_err(|_| LogError::Again)?;
+    Ok(guard)
+}
+
+/// Whether a filter can be read; if not, why.
+pub fn check_filter(text: &str) -> Result<(), String> {
+    EnvFilter::try_new(text)
+        .map(|_| ())
+        .map_err(|error| format!("must be a log filter such as info or info,access=off ({error})"))
+}
+
+/// The layer that formats events and hands each line to `writer`.
+pub(crate) fn layer<S, W>(settings: &LogSettings, writer: W, clock: Clock) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'l> LookupSpan<'l>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
+    let base = tracing_subscriber::fmt::layer().with_writer(writer);
+    let formatted: Box<dyn Layer<S> + Send + Sync> = match settings.format {
+        LogFormat::Plain => Box::new(base.event_format(PlainLines(clock))),
+        LogFormat::Json => Box::new(base.event_format(JsonLines(clock))),
+    };
+    formatted.with_filter(filter)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Log lines caught in memory, at a fixed time.
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Caught(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Caught {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn fixed_clock() -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(1_732_183_257_012_345_678).unwrap()
+    }
+
+    /// What is logged while `act` runs.
+    pub(crate) fn logged(format: LogFormat, filter: &str, act: impl FnOnce()) -> String {
+        let caught = Caught::default();
+        let writer = caught.clone();
+        let settings = LogSettings { filter: filter.to_owned(), format };
+        let layer = layer(&settings, move || writer.clone(), fixed_clock);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), act);
+        let bytes = caught.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::logged;
+    use super::*;
+
+    #[test]
+    fn plain_lines_have_tabs_between_their_parts() {
+        let lines = logged(LogFormat::Plain, "info", || {
+            tracing::info!(target: "control::pods", uid = "a-b", "pod added");
+            tracing::warn!(target: "access", text = "line\nbreak\t\"quoted\"", count = 3_u64, "odd");
+            tracing::debug!("not at this level");
+            tracing::error!(target: "start", "no fields");
+        });
+        assert_eq!(
+            lines,
+            "2024-11-21T10:00:57.012345Z\tinfo\tpods\tpod added\tuid=\"a-b\"\n\
+             2024-11-21T10:00:57.012345Z\twarn\taccess\todd\ttext=\"line\\nbreak\\t\\\"quoted\\\"\" count=3\n\
+             2024-11-21T10:00:57.012345Z\terror\tstart\tno fields\n"
+        );
+    }
+
+    #[test]
+    fn json_lines_are_objects_in_a_fixed_order() {
+        let lines = logged(LogFormat::Json, "info", || {
+            let address = std::net::Ipv4Addr::LOCALHOST;
+            tracing::warn!(target: "access", text = "line\n\"q\"", count = 3_u64, less = -1_i64, yes = true, %address, "odd");
+        });
+        assert_eq!(
+            lines,
+            "{\"level\":\"warn\",\"time\":\"2024-11-21T10:00:57.012345Z\",\"scope\":\"access\",\"message\":\"odd\",\
+             \"text\":\"line\\n\\\"q\\\"\",\"count\":3,\"less\":-1,\"yes\":true,\"address\":\"127.0.0.1\"}\n"
+        );
+    }
+
+    #[test]
+    fn the_filter_selects_by_target() {
+        let lines = logged(LogFormat::Plain, "info,access=off", || {
+            tracing::info!(target: "access", "hidden");
+            tracing::info!(target: "start", "seen");
+        });
+        assert!(lines.contains("seen") && !lines.contains("hidden"), "{lines}");
+    }
+
+    #[test]
+    fn a_bad_filter_is_told() {
+        assert!(check_filter("info,access=off").is_ok());
+        assert!(check_filter("access=loud").is_err_and(|why| why.contains("log filter")));
+    }
+}

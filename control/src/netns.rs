@@ -1,0 +1,73 @@
+//! Network namespaces named by a path (`/proc/<pid>/ns/net`, `/var/run/netns/<name>`).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{FsType, fstatfs};
+use thiserror::Error;
+
+/// The file system that namespaces are files of (`NSFS_MAGIC` in linux/magic.h).
+const NSFS: FsType = FsType(0x6e73_6673);
+
+#[derive(Debug, Error)]
+pub enum NetnsError {
+    #[error("{}: no such network namespace; its pod is gone, or the path is not that of this node", .0.display())]
+    Gone(PathBuf),
+    #[error("{}: not a network namespace; name a path such as /proc/<pid>/ns/net or /var/run/netns/<name>", .0.display())]
+    NotANamespace(PathBuf),
+    #[error("{}: {cause}", path.display())]
+    Open { path: PathBuf, cause: io::Error },
+    #[error("the network namespace cannot be entered: {0}; CAP_SYS_ADMIN is needed for that")]
+    Enter(Errno),
+    #[error("no thread to enter the network namespace with: {0}")]
+    Thread(io::Error),
+}
+
+/// Opens a namespace; the descriptor keeps it alive.
+pub fn open(path: &Path) -> Result<OwnedFd, NetnsError> {
+    let file = File::open(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => NetnsError::Gone(path.to_owned()),
+        _ => NetnsError::Open { path: path.to_owned(), cause },
+    })?;
+    match fstatfs(&file) {
+        Ok(stat) if stat.filesystem_type() == NSFS => Ok(file.into()),
+        _ => Err(NetnsError::NotANamespace(path.to_owned())),
+    }
+}
+
+/// Runs `act` inside the namespace, in a thread of its own: whatever happens, no other code of this process is ever
+/// in there. Programs that `act` starts are inside as well.
+pub fn inside<T: Send>(netns: impl AsFd + Sync, act: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+    thread::scope(|scope| {
+        let entered = || {
+            // CLONE_NEWNET also makes the kernel refuse namespaces of another kind.
+            setns(&netns, CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)?;
+            Ok(act())
+        };
+        let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, entered);
+        thread.map_err(NetnsError::Thread)?.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_namespace_can_be_opened() {
+        assert!(open(Path::new("/proc/self/ns/net")).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_told_apart() {
+        assert!(matches!(open(Path::new("/proc/self/ns/nothing")), Err(NetnsError::Gone(_))));
+        assert!(matches!(open(Path::new("/proc/self/status")), Err(NetnsError::NotANamespace(_))));
+        assert!(matches!(open(Path::new("/")), Err(NetnsError::NotANamespace(_))));
+    }
+}

@@ -1,0 +1,279 @@
+//! The control thread: it drives the engine, drains the access log, answers probes, and ends the process in order.
+//!
+//! A tokio runtime of its own, on a thread of its own, away from the shards' cores where there is a core left. The
+//! engine outlives it: a panic in here is caught and the thread's work begins anew while the shards serve what they
+//! know; the third within ten minutes ends the process by draining it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use engine::engine::{Engine, EngineError};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use crate::access_log;
+use crate::environment::Environment;
+use crate::plane::DataPlane;
+use crate::pods::Running;
+use crate::readiness::{self, Readiness, Task};
+use crate::standalone::Standalone;
+
+pub use crate::readiness::BindError;
+pub use crate::standalone::StandaloneError;
+
+/// Panics within the time below that end the process: one may be a bad input, a series is a broken program.
+const PANICS_MAX: usize = 3;
+
+const PANIC_MEMORY_SECONDS: u64 = 600;
+
+/// The pause before files that cannot be read after a panic are tried again.
+const REOPEN_SECONDS: u64 = 5;
+
+/// Access log records written before other work of the thread gets its turn.
+const RECORDS_PER_TURN_MAX: usize = 64;
+
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Readiness(#[from] BindError),
+    #[error(transparent)]
+    Standalone(#[from] StandaloneError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(
+        "the control thread does not start: {0}; raise the limits of threads and open files (ulimit -u, -n)"
+    )]
+    Thread(#[from] io::Error),
+}
+
+/// How the process came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Ordered,
+    /// The control thread panicked too often.
+    GaveUp,
+}
+
+/// The order to drain and end. Clones give the same order.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Sender<bool>);
+
+/// The running proxy.
+#[derive(Debug)]
+pub struct ControlThread {
+    thread: JoinHandle<Ended>,
+    shutdown: Shutdown,
+}
+
+/// Starts everything and returns when the shards run. What is wrong with the files or the system is found here.
+pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
+    let listener = readiness::listener(environment.readiness_address)?;
+    let running = Running::default();
+    let standalone = runtime()?.block_on(Standalone::open(&environment, running.clone()))?;
+    let engine = Engine::start(environment.engine.clone(), standalone.snapshot())?;
+
+    let readiness = Readiness::starting();
+    readiness.set(Task::Proxy, true);
+    let shutdown = Shutdown(watch::Sender::new(false));
+    let work = Work { engine, environment, running, readiness, listener, shutdown: shutdown.clone() };
+    let thread =
+        thread::Builder::new().name("control".to_owned()).spawn(move || work.supervise(standalone))?;
+    Ok(ControlThread { thread, shutdown })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+// === impl ControlThread ===
+
+impl ControlThread {
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Waits for the end of the process's work.
+    pub fn join(self) -> Ended {
+        self.thread.join().unwrap_or(Ended::GaveUp)
+    }
+}
+
+// === impl Shutdown ===
+
+impl Shutdown {
+    pub fn order(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn ordered(&self) {
+        let mut receiver = self.0.subscribe();
+        // The sender is `self`: it cannot be gone.
+        let _ = receiver.wait_for(|ordered| *ordered).await;
+    }
+}
+
+/// All that outlives one run of the thread's work.
+struct Work<P> {
+    engine: P,
+    environment: Environment,
+    running: Running,
+    readiness: Readiness,
+    listener: TcpListener,
+    shutdown: Shutdown,
+}
+
+impl<P: DataPlane> Work<P> {
+    fn supervise(self, standalone: Standalone) -> Ended {
+        pin(self.environment.control_core);
+        let mut first = Some(standalone);
+        let ended = until_ended(Restarts::default(), || self.run(first.take()));
+        info!("draining, for {:?} at most", self.environment.drain_deadline);
+        let drained = catch_unwind(AssertUnwindSafe(|| self.drain()));
+        if !matches!(drained, Ok(Ok(()))) {
+            error!("the drain was cut short");
+        }
+        ended
+    }
+
+    /// Works until the order to end.
+    fn run(&self, standalone: Option<Standalone>) -> io::Result<()> {
+        runtime()?.block_on(async {
+            let listener = self.probe_listener()?;
+            tokio::select! {
+                never = self.follow(standalone) => match never {},
+                never = write_access_log(&self.engine) => match never {},
+                never = readiness::serve(&listener, &self.readiness) => match never {},
+                () = self.shutdown.ordered() => Ok(()),
+            }
+        })
+    }
+
+    async fn follow(&self, standalone: Option<Standalone>) -> Infallible {
+        let standalone = match standalone {
+            Some(standalone) => standalone,
+            None => self.reopen().await,
+        };
+        standalone.run(&self.engine, &self.readiness).await
+    }
+
+    /// After a panic: until the files can be read, the shards serve what they have.
+    async fn reopen(&self) -> Standalone {
+        let mut told = String::new();
+        loop {
+            match Standalone::open(&self.environment, self.running.clone()).await {
+                Ok(standalone) => return standalone,
+                Err(error) if error.to_string() != told => {
+                    told = error.to_string();
+                    warn!(error = told, "the shards go on with what they know");
+                }
+                Err(_) => {}
+            }
+            sleep(Duration::from_secs(REOPEN_SECONDS)).await;
+        }
+    }
+
+    /// Lets connections finish, while what they leave in the log is written and probes hear that we are going.
+    fn drain(&self) -> io::Result<()> {
+        self.readiness.set(Task::Drain, false);
+        runtime()?.block_on(async {
+            let listener = self.probe_listener()?;
+            let drained = timeout(self.environment.drain_deadline, self.engine.drain());
+            tokio::select! {
+                drained = drained => if drained.is_err() {
+                    warn!("connections that are still open are cut");
+                },
+                never = write_access_log(&self.engine) => match never {},
+                never = readiness::serve(&listener, &self.readiness) => match never {},
+            }
+            self.engine.cut().await;
+            while let Ok(record) = timeout(Duration::ZERO, self.engine.next_record()).await {
+                access_log::log(&record);
+            }
+            Ok(())
+        })
+    }
+
+    fn probe_listener(&self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.listener.try_clone()?)
+    }
+}
+
+/// Writes a line for each connection that ended, and tells when some were lost.
+async fn write_access_log(plane: &impl DataPlane) -> Infallible {
+    let mut lost = plane.lost_records();
+    loop {
+        for _ in 0..RECORDS_PER_TURN_MAX {
+            access_log::log(&plane.next_record().await);
+        }
+        let now = plane.lost_records();
+        if now > lost {
+            warn!(
+                lines = now - lost,
+                "access log lines lost: connections end faster than they can be written down"
+            );
+            lost = now;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Runs the work until it returns or panics too often.
+fn until_ended(mut restarts: Restarts, mut work: impl FnMut() -> io::Result<()>) -> Ended {
+    loop {
+        // Whatever the work leaves behind after a panic is read with that in mind: see `Running` and `Readiness`.
+        match catch_unwind(AssertUnwindSafe(&mut work)) {
+            Ok(Ok(())) => return Ended::Ordered,
+            Ok(Err(cause)) => error!(%cause, "the control thread cannot work"),
+            Err(panic) => {
+                error!(panic = panic_text(&*panic), "the control thread panicked; please report it")
+            }
+        }
+        if !restarts.may_go_on(Instant::now()) {
+            error!("the control thread failed {PANICS_MAX} times in ten minutes; ending");
+            return Ended::GaveUp;
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
+}
+
+/// The failures of the last ten minutes.
+#[derive(Debug, Default)]
+struct Restarts(VecDeque<Instant>);
+
+impl Restarts {
+    /// Notes a failure; false if it was one too many.
+    fn may_go_on(&mut self, now: Instant) -> bool {
+        self.0.retain(|failure| now.duration_since(*failure) < Duration::from_secs(PANIC_MEMORY_SECONDS));
+        self.0.push_back(now);
+        self.0.len() < PANICS_MAX
+    }
+}
+
+/// Keeps the calling thread on a core. Not being able to is no reason not to run.
+fn pin(core: Option<usize>) {
+    let Some(core) = core else { return };
+    let mut mask = CpuSet::new();
+    let pinned = mask.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &mask));
+    if let Err(error) = pinned {
+        warn!(core, %error, "the control thread is not pinned");
+    }
+}
+
+#[cfg(test)]
+mod tests;

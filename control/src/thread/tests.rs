@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use super::*;
+use crate::environment::LogFormat;
+use crate::logging::testing::logged;
+use crate::stand_in::{StandIn, record};
+
+/// Runs until ended with work that does, the first times, what `outcomes` says.
+fn outcome_of(outcomes: &[&str]) -> (Ended, usize) {
+    let runs = Cell::new(0);
+    let ended = until_ended(Restarts::default(), || {
+        let run = runs.replace(runs.get() + 1);
+        match outcomes.get(run) {
+            Some(&"panic") => panic!("run {run}"),
+            Some(&"fail") => Err(io::Error::other("no more descriptors")),
+            _ => Ok(()),
+        }
+    });
+    (ended, runs.get())
+}
+
+#[test]
+fn a_panic_is_survived_and_a_series_is_not() {
+    assert_eq!(outcome_of(&[]), (Ended::Ordered, 1));
+    assert_eq!(outcome_of(&["panic"]), (Ended::Ordered, 2));
+    assert_eq!(outcome_of(&["panic", "fail"]), (Ended::Ordered, 3));
+    assert_eq!(outcome_of(&["panic", "panic", "panic", "panic"]), (Ended::GaveUp, 3));
+    assert_eq!(outcome_of(&["fail", "panic", "fail"]), (Ended::GaveUp, 3));
+}
+
+#[test]
+fn panics_are_forgotten_after_ten_minutes() {
+    let mut restarts = Restarts::default();
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert!(restarts.may_go_on(at(0)));
+    assert!(restarts.may_go_on(at(599)));
+    assert!(restarts.may_go_on(at(600)), "the first is forgotten");
+    assert!(!restarts.may_go_on(at(601)));
+}
+
+#[test]
+fn the_text_of_a_panic_is_told() {
+    let lines = logged(LogFormat::Plain, "info", || _ = outcome_of(&["panic"]));
+    assert!(lines.contains("panic=\"run 0\""), "{lines}");
+}
+
+async fn poll_once(future: Pin<&mut impl Future>) {
+    let mut future = future;
+    poll_fn(|context| {
+        let _ = future.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[test]
+fn every_record_becomes_a_line_in_turns() {
+    let plane = StandIn::default();
+    plane.records.borrow_mut().extend((1..=200).map(record));
+    let lines = logged(LogFormat::Plain, "info", || {
+        runtime().unwrap().block_on(async {
+            let mut log = std::pin::pin!(write_access_log(&plane));
+            // One poll is one turn: other work of the thread comes in between.
+            poll_once(log.as_mut()).await;
+            assert_eq!(plane.records.borrow().len(), 200 - RECORDS_PER_TURN_MAX);
+            plane.lost.set(5);
+            for _ in 0..200 / RECORDS_PER_TURN_MAX {
+                poll_once(log.as_mut()).await;
+            }
+        });
+    });
+    assert_eq!(lines.matches("connection complete").count(), 200);
+    assert_eq!(lines.matches("access log lines lost").count(), 1, "{lines}");
+    assert!(lines.contains("lines=5"), "{lines}");
+}
+
+/// The whole of the thread's work around a stand-in for the engine.
+fn work(plane: StandIn, drain_deadline: &str) -> Work<StandIn> {
+    let lookup = |name: &str| {
+        let value = match name {
+            "LOCAL_XDS" => "workloads: []",
+            "RINGWAY_PODS_PATH" | "RINGWAY_CA_DIR" => "/nonexistent",
+            "CONNECTION_TERMINATION_DEADLINE" => drain_deadline,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let machine = crate::environment::Machine { allowed: vec![0], cores: 1 };
+    Work {
+        engine: plane,
+        environment: Environment::read(lookup, &machine).unwrap(),
+        running: Running::default(),
+        readiness: Readiness::starting(),
+        listener: readiness::listener("127.0.0.1:0".parse().unwrap()).unwrap(),
+        shutdown: Shutdown(watch::Sender::new(false)),
+    }
+}
+
+#[test]
+fn an_order_ends_the_work_even_if_it_came_first() {
+    let work = work(StandIn::default(), "5s");
+    work.shutdown.order();
+    assert!(work.run(None).is_ok());
+}
+
+#[test]
+fn a_drain_writes_the_last_records_and_makes_us_unready() {
+    let plane = StandIn::default();
+    plane.records.borrow_mut().extend((1..=3).map(record));
+    let work = work(plane, "5s");
+    let lines = logged(LogFormat::Plain, "info", || work.drain().unwrap());
+    assert_eq!(lines.matches("connection complete").count(), 3, "{lines}");
+    assert_eq!(work.engine.take(), ["drain", "cut"]);
+    assert!(work.readiness.pending().contains(&"drain"));
+}
+
+#[test]
+fn a_drain_that_does_not_end_is_cut() {
+    let plane = StandIn::default();
+    plane.stuck.set(true);
+    let work = work(plane, "0s");
+    let lines = logged(LogFormat::Plain, "info", || work.drain().unwrap());
+    assert!(lines.contains("connections that are still open are cut"), "{lines}");
+}

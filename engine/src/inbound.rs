@@ -1,0 +1,137 @@
+//! What comes for a pod through tunnels, from accept to relay.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::mesh::{self, Authority, Decision, Inbound, Workload};
+use crate::net::{self, Accepted};
+use crate::observe::{ConnectionRecord, Direction};
+use crate::pool::{self, CONNECT_TIMEOUT, SetupError, Side, TunnelFacts};
+use crate::refused::{Ending, SNAPSHOT_WAIT, refuse};
+use crate::shard::{LocalPod, Requested, Shard};
+use crate::tls::{Credentials, Handshake};
+
+/// Status codes of the contract (reference: inbound HBONE).
+const BAD_REQUEST: u16 = 400;
+const UNAUTHORIZED: u16 = 401;
+const SERVICE_UNAVAILABLE: u16 = 503;
+
+/// Takes a connection to 15008 through its handshake, and leaves the tunnel to the shard.
+pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
+    let Accepted { socket, source, destination, .. } = accepted;
+    let record = ConnectionRecord::new(Direction::Inbound, source, destination);
+    let Some(credentials) = shard.own_credentials(&pod).await else {
+        let identity = shard.own_identity(&pod);
+        return refuse(&shard, socket, record, SetupError::NoCertificate(identity));
+    };
+    let hello = match Handshake::server(&credentials) {
+        Ok(hello) => hello,
+        Err(cause) => return refuse(&shard, socket, record, cause),
+    };
+    match pool::handshake(&shard.driver, socket.as_fd(), hello, source).await {
+        Ok(established) => {
+            let peer = established.peer.clone();
+            let facts = TunnelFacts { side: Side::Server, pod, peer, local: destination, remote: source };
+            pool::begin(&shard, socket, facts, established);
+        }
+        Err(cause) => refuse(&shard, socket, record, cause),
+    }
+}
+
+/// Why a CONNECT goes nowhere, and what the peer is told.
+struct Denied {
+    status: u16,
+    cause: String,
+    /// Nothing about it was right enough to call it a connection.
+    early: bool,
+}
+
+/// Takes one CONNECT of a tunnel to the application.
+pub(crate) async fn serve_stream(shard: Rc<Shard>, requested: Requested) {
+    let relay = requested.relay;
+    let reached = match admit(&shard, &requested).await {
+        Ok((workload, target)) => reach(&shard, &requested, target).await.map(|app| (workload, app)),
+        Err(denied) => Err(denied),
+    };
+    if let Err(denied) = &reached {
+        shard.describe(relay, |record| record.refused = denied.early);
+    }
+    let mut tables = shard.tables.borrow_mut();
+    match reached {
+        Ok((workload, app)) => {
+            let baggage = shard.config.response_baggage.then(|| workload.baggage());
+            let header = baggage.as_ref().map(|baggage| ("baggage", baggage.as_str()));
+            tables.attach_app(relay, app, header.as_slice());
+        }
+        Err(Denied { status, cause, .. }) => tables.refuse_stream(relay, status, &cause),
+    }
+}
+
+/// Decides whether the peer may have what it asks for, and what that is.
+async fn admit(shard: &Rc<Shard>, requested: &Requested) -> Result<(Arc<Workload>, SocketAddr), Denied> {
+    let Requested { relay, tunnel, request } = requested;
+    let early = |status: u16, cause: String| Denied { status, cause, early: true };
+    if request.method != "CONNECT" {
+        let cause = format!("the peer sent {}, and only CONNECT is served here", request.method);
+        return Err(early(BAD_REQUEST, cause));
+    }
+    let authority = request.authority.parse::<Authority>();
+    let authority = authority.map_err(|cause| early(BAD_REQUEST, cause.to_string()))?;
+    let Some(workload) = shard.own_workload(&tunnel.pod).await else {
+        return Err(early(SERVICE_UNAVAILABLE, Ending::UnknownWorkload(&tunnel.pod).to_string()));
+    };
+    let snapshot = shard.snapshot();
+    let delivery = mesh::deliver(&snapshot, &workload, tunnel.local.ip(), &authority)
+        .map_err(|refusal| early(refusal.status(), Ending::Refused(&refusal).to_string()))?;
+    let inbound = Inbound {
+        identity: Some(&tunnel.peer),
+        source: tunnel.remote.ip(),
+        destination: delivery.target,
+        workload: &workload,
+    };
+    let verdict = mesh::authorise(&snapshot, &inbound);
+    shard.describe(*relay, |record| {
+        let source = snapshot.workload_by_ip(tunnel.remote.ip());
+        let known =
+            record.clone().with_destination(Some(&workload)).with_service(delivery.service.as_deref());
+        *record = source.map_or(known.clone(), |source| known.with_source(source));
+        record.source_identity = Some(tunnel.peer.clone());
+        record.destination_identity = Some(workload.identity.clone());
+        record.hbone_destination = Some(delivery.target);
+        record.dry_run = verdict.dry_run.iter().map(ToString::to_string).collect();
+    });
+    match verdict.decision {
+        Decision::Allow => Ok((workload, delivery.target)),
+        Decision::Deny(denial) => {
+            let cause = format!("denied by policy: {denial}");
+            Err(Denied { status: UNAUTHORIZED, cause, early: false })
+        }
+    }
+}
+
+/// Connects to the application, which sees the client's address where the kernel lets it.
+async fn reach(shard: &Shard, requested: &Requested, target: SocketAddr) -> Result<OwnedFd, Denied> {
+    let TunnelFacts { pod, remote, .. } = &*requested.tunnel;
+    let unavailable = |cause: io::Error| Denied {
+        status: SERVICE_UNAVAILABLE,
+        cause: format!("connecting to the application at {target} failed: {cause}"),
+        early: false,
+    };
+    let source = pod.transparent.then(|| remote.ip());
+    let app = net::to_application(&pod.netns, target, source, &shard.options).map_err(unavailable)?;
+    let deadline = shard.driver.now() + CONNECT_TIMEOUT;
+    shard.driver.connect(app.as_fd(), target, deadline).await.map_err(unavailable)?;
+    Ok(app)
+}
+
+impl Shard {
+    /// The pod's certificate, waited for a moment if it has only just been asked for.
+    async fn own_credentials(&self, pod: &LocalPod) -> Option<Arc<Credentials>> {
+        let identity = self.own_identity(pod);
+        let deadline = self.driver.now() + SNAPSHOT_WAIT;
+        self.await_in_snapshot(deadline, |snapshot| snapshot.credentials(&identity).cloned()).await
+    }
+}

@@ -1,0 +1,155 @@
+//! Making a tunnel: connect, handshake, session.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{Heartbeat, PoolKey, Side, Tunnel, TunnelFacts};
+use crate::engine::EngineConfig;
+use crate::hbone::Settings;
+use crate::mesh::Identity;
+use crate::net;
+use crate::shard::{Key, LocalPod, Shard};
+use crate::tls::{Alert, Established, Handshake, Progress, RecordSealer, TlsError};
+use crate::uring::Driver;
+
+/// Connecting to a peer node or an application (contract 1.3).
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the connected socket to the finished handshake. Slow peers are not waited for longer: they hold a socket and
+/// the work of a handshake.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Header bytes of an answer that we read; the contract's value for clients.
+const CLIENT_HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+
+/// Why there is no tunnel.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum SetupError {
+    #[error(
+        "connecting to the peer's proxy at {target} failed: {cause}; is port 15008 open between the nodes?"
+    )]
+    Connect { target: SocketAddr, cause: String },
+    #[error("the peer's proxy at {target} did not finish the handshake within 10 s")]
+    Slow { target: SocketAddr },
+    #[error("the TLS handshake with {target} failed: {cause}")]
+    Tls { target: SocketAddr, cause: String },
+    #[error("identity mismatch: {target} proved to be {found}, expected {expected}")]
+    Identity { target: SocketAddr, found: Identity, expected: String },
+    #[error("no certificate for {0}: the certificate source has not issued one yet")]
+    NoCertificate(Identity),
+}
+
+/// Makes a tunnel to a peer node, from inside the pod's namespace.
+pub(super) async fn client_tunnel(
+    shard: &Rc<Shard>,
+    pod: &Rc<LocalPod>,
+    key: &PoolKey,
+) -> Result<Key, SetupError> {
+    let target = key.target;
+    let failed = |cause: io::Error| SetupError::Connect { target, cause: cause.to_string() };
+    let credentials = shard.snapshot().credentials(&key.source).cloned();
+    let credentials = credentials.ok_or_else(|| SetupError::NoCertificate(key.source.clone()))?;
+    let socket = net::to_network(&pod.netns, target, &shard.options, true).map_err(failed)?;
+    let deadline = shard.driver.now() + CONNECT_TIMEOUT;
+    shard.driver.connect(socket.as_fd(), target, deadline).await.map_err(failed)?;
+
+    let hello = Handshake::client(&credentials).map_err(|cause| tls(target, &cause))?;
+    let mut established = handshake(&shard.driver, socket.as_fd(), hello, target).await?;
+    if !key.expected.contains(&established.peer) {
+        refuse_identity(&shard.driver, socket.as_fd(), &mut established.sealer).await;
+        let expected = key.expected.iter().map(Identity::to_string).collect::<Vec<_>>().join(" or ");
+        return Err(SetupError::Identity { target, found: established.peer, expected });
+    }
+    let local = net::local_address(socket.as_fd()).map_err(failed)?;
+    let facts = TunnelFacts {
+        side: Side::Client,
+        pod: Rc::clone(pod),
+        peer: established.peer.clone(),
+        local,
+        remote: target,
+    };
+    Ok(begin(shard, socket, facts, established))
+}
+
+/// Puts an established connection into the table, as client or as server.
+pub(crate) fn begin(shard: &Shard, socket: OwnedFd, facts: TunnelFacts, established: Established) -> Key {
+    let mut tables = shard.tables.borrow_mut();
+    let settings = settings(&shard.config, facts.side);
+    let heartbeat = Heartbeat::new(shard.driver.now(), shard.config.tunnel_unused_release);
+    let (tunnel, mut rest) =
+        Tunnel::new(socket, facts, established, &settings, heartbeat, &mut tables.buffers);
+    tables.begin_tunnel(tunnel, &mut rest)
+}
+
+/// Runs a handshake over a connected socket, in either role, within its time.
+pub(crate) async fn handshake(
+    driver: &Driver,
+    socket: BorrowedFd<'_>,
+    handshake: Handshake,
+    peer: SocketAddr,
+) -> Result<Established, SetupError> {
+    let late = async {
+        driver.sleep_until(driver.now() + HANDSHAKE_TIMEOUT).await;
+        Err(SetupError::Slow { target: peer })
+    };
+    futures_lite::future::or(exchange(driver, socket, handshake, peer), late).await
+}
+
+async fn exchange(
+    driver: &Driver,
+    socket: BorrowedFd<'_>,
+    mut handshake: Handshake,
+    peer: SocketAddr,
+) -> Result<Established, SetupError> {
+    let broken = |cause: io::Error| SetupError::Tls { target: peer, cause: cause.to_string() };
+    let mut out = Vec::new();
+    let mut progress = handshake.advance(&[], &mut out);
+    loop {
+        if !out.is_empty() {
+            // Also after a failure: then it is the alert that tells the peer why.
+            let sent = driver.send_all(socket, std::mem::take(&mut out)).await;
+            if progress.is_ok() {
+                sent.map_err(broken)?;
+            }
+        }
+        match progress.map_err(|cause| tls(peer, &cause))? {
+            Progress::Done(established) => return Ok(*established),
+            Progress::More => {}
+        }
+        let Some(received) = driver.recv_some(socket).await.map_err(broken)? else {
+            return Err(SetupError::Tls {
+                target: peer,
+                cause: "the peer closed the connection in the middle of the handshake; its log says why"
+                    .to_owned(),
+            });
+        };
+        progress = handshake.advance(&received, &mut out);
+    }
+}
+
+/// Tells a peer of the wrong identity so, by the alert for a certificate that is not acceptable (RFC 8446 §6.2).
+async fn refuse_identity(driver: &Driver, socket: BorrowedFd<'_>, sealer: &mut RecordSealer) {
+    let mut out = Vec::new();
+    sealer.alert(&mut out, Alert::BAD_CERTIFICATE);
+    let _ = driver.send_all(socket, out).await;
+}
+
+fn settings(config: &EngineConfig, side: Side) -> Settings {
+    let mut settings = if side == Side::Client { Settings::client() } else { Settings::server() };
+    settings.stream_window = config.stream_window;
+    settings.frame_size = config.frame_size;
+    if side == Side::Client {
+        settings.streams_max = config.tunnel_streams_max;
+        settings.header_list_max = CLIENT_HEADER_LIST_BYTES_MAX;
+    }
+    settings
+}
+
+fn tls(target: SocketAddr, cause: &TlsError) -> SetupError {
+    SetupError::Tls { target, cause: cause.to_string() }
+}

@@ -1,0 +1,214 @@
+//! One relayed connection: the application's socket on one side, a stream of a tunnel on the other.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::{Intake, Outlet};
+use crate::hbone::StreamId;
+use crate::observe::{ConnectionRecord, Direction};
+use crate::shard::{Key, LocalPod, Promise};
+use crate::uring::{Lease, OpId};
+
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) pod: Rc<LocalPod>,
+    /// `None` while the connection to the application is being made (inbound).
+    pub(crate) app: Option<OwnedFd>,
+    pub(crate) tunnel: Key,
+    pub(crate) stream: StreamId,
+    pub(crate) phase: Phase,
+    pub(crate) intake: Intake,
+    /// Sees an RST while nothing is received.
+    pub(crate) guard: Option<OpId>,
+    /// Received from the application and not yet taken by the tunnel; the first begins at `held_from`.
+    pub(crate) held: VecDeque<Lease>,
+    pub(crate) held_from: usize,
+    pub(crate) outlet: Outlet,
+    pub(crate) turn: Turn,
+    pub(crate) bulk: BulkWatch,
+    pub(crate) record: Box<ConnectionRecord>,
+    pub(crate) started: Instant,
+    /// Towards the tunnel and from it, in bytes.
+    pub(crate) carried: Carried,
+}
+
+/// How far each direction has come, and what the relay waits for in this turn.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// The application sent FIN.
+    pub(crate) app_ended: bool,
+    /// END_STREAM went out.
+    pub(crate) end_sent: bool,
+    /// END_STREAM came in.
+    pub(crate) far_ended: bool,
+    /// FIN went to the application.
+    pub(crate) shut: bool,
+    /// Stands in the tunnel's waiting line.
+    pub(crate) waiting: bool,
+    /// Stands in the shard's list of sockets to send to.
+    pub(crate) dirty: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    pub(crate) to_tunnel: u64,
+    pub(crate) to_app: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// CONNECT is sent, the answer is awaited.
+    Opening(Promise<Opened>),
+    /// The application is being connected to.
+    Connecting,
+    Open,
+    /// Waiting for the last operations to come back.
+    Closed,
+}
+
+/// The answer to a CONNECT.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    Yes,
+    No(Refused),
+}
+
+/// The stream did not come to be; the application's socket is given back.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) app: OwnedFd,
+    /// The peer did not process it: another tunnel may be tried.
+    pub(crate) unprocessed: bool,
+    pub(crate) cause: String,
+}
+
+/// Tells a transfer from a conversation.
+#[derive(Debug, Default)]
+pub(crate) struct BulkWatch {
+    streak: usize,
+    pub(crate) counted: bool,
+}
+
+/// So many bytes in a row, without a small message between them, are a transfer.
+const BULK_STREAK_BYTES: usize = 512 * 1024;
+
+/// A piece below this is a message and ends the streak.
+const MESSAGE_BYTES: usize = 4 * 1024;
+
+// === impl Relay ===
+
+impl Relay {
+    pub(crate) fn new(
+        pod: Rc<LocalPod>,
+        tunnel: Key,
+        stream: StreamId,
+        phase: Phase,
+        app: Option<OwnedFd>,
+        record: ConnectionRecord,
+        started: Instant,
+    ) -> Self {
+        Self {
+            pod,
+            app,
+            tunnel,
+            stream,
+            phase,
+            intake: Intake::default(),
+            guard: None,
+            held: VecDeque::new(),
+            held_from: 0,
+            outlet: Outlet::default(),
+            turn: Turn::default(),
+            bulk: BulkWatch::default(),
+            record: Box::new(record),
+            started,
+            carried: Carried::default(),
+        }
+    }
+
+    pub(crate) fn app(&self) -> Option<BorrowedFd<'_>> {
+        self.app.as_ref().map(|fd| fd.as_fd())
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Opening(_))
+    }
+
+    pub(crate) fn is_connecting(&self) -> bool {
+        matches!(self.phase, Phase::Connecting)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// The line of the access log, now that everything about the connection is known.
+    pub(crate) fn closing_record(&self, now: Instant, cause: Option<String>) -> ConnectionRecord {
+        let mut record = ConnectionRecord::clone(&self.record);
+        let (sent, received) = match record.direction {
+            Direction::Outbound => (self.carried.to_tunnel, self.carried.to_app),
+            Direction::Inbound => (self.carried.to_app, self.carried.to_tunnel),
+        };
+        record.bytes_sent = sent;
+        record.bytes_received = received;
+        record.duration = now.saturating_duration_since(self.started);
+        record.error = cause;
+        record
+    }
+
+    /// The stream has come to its end both ways: nothing is wanted of its tunnel any more.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_open() && self.turn.end_sent && self.turn.far_ended
+    }
+
+    /// Both directions came to their end and everything was delivered.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.turn.end_sent && self.turn.shut && self.outlet.pending() == 0
+    }
+
+    /// No operation of ours is with the kernel.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.guard.is_none() && self.intake.is_at_rest() && self.outlet.is_at_rest()
+    }
+}
+
+// === impl BulkWatch ===
+
+impl BulkWatch {
+    /// Returns what the stream is now, when that changed: a transfer or not.
+    pub(crate) fn saw(&mut self, bytes: usize) -> Option<bool> {
+        if bytes < MESSAGE_BYTES {
+            self.streak = 0;
+        } else {
+            self.streak = (self.streak + bytes).min(BULK_STREAK_BYTES);
+        }
+        let bulk = self.streak == BULK_STREAK_BYTES || (self.counted && self.streak > 0);
+        if bulk == self.counted {
+            return None;
+        }
+        self.counted = bulk;
+        Some(bulk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_is_noticed_and_forgotten() {
+        let mut watch = BulkWatch::default();
+        assert_eq!(watch.saw(256 * 1024), None);
+        assert_eq!(watch.saw(64), None, "a message ends the streak");
+        assert_eq!(watch.saw(256 * 1024), None);
+        assert_eq!(watch.saw(256 * 1024), Some(true));
+        assert_eq!(watch.saw(256 * 1024), None);
+        assert_eq!(watch.saw(100), Some(false));
+    }
+}

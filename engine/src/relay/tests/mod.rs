@@ -1,0 +1,8 @@
+//! Relays, pairs and tunnels over real sockets, turned by hand.
+#![allow(clippy::unwrap_used)]
+
+pub(crate) mod fixture;
+
+mod bytes;
+mod endings;
+mod tunnels;

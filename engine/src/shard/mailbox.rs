@@ -1,0 +1,256 @@
+//! What crosses threads: commands down to a shard, records and old snapshots up, accepted sockets sideways.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+use atomic_waker::AtomicWaker;
+use crossbeam_queue::ArrayQueue;
+
+use crate::mesh::Snapshot;
+use crate::net::Port;
+use crate::observe::ConnectionRecord;
+use crate::uring::Doorbell;
+
+/// Commands that wait for a shard. A control thread that is further ahead waits; a shard that hands a connection over
+/// keeps it instead.
+const COMMANDS_MAX: usize = 1024;
+
+/// Records of ended connections that the control thread has not written yet; beyond it the oldest are counted as lost,
+/// since a log must not slow the traffic down.
+const RECORDS_MAX: usize = 16 * 1024;
+
+/// Old snapshots on their way back to be dropped.
+const SNAPSHOTS_MAX: usize = 64;
+
+/// What a shard is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Publish(Arc<Snapshot>),
+    AddPod {
+        pod: PodSpec,
+        listen: bool,
+        answer: Answer<Result<(), String>>,
+    },
+    RemovePod {
+        uid: Arc<str>,
+        answer: Answer<Result<(), String>>,
+    },
+    /// A connection that another shard accepted.
+    Adopt {
+        pod: Arc<str>,
+        port: Port,
+        socket: OwnedFd,
+    },
+    /// Accept nothing more; let what runs come to its end.
+    Drain,
+    /// End now.
+    End,
+}
+
+/// A pod, as each shard gets it.
+#[derive(Debug)]
+pub(crate) struct PodSpec {
+    pub(crate) uid: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) service_account: Arc<str>,
+    pub(crate) netns: Option<OwnedFd>,
+}
+
+/// The way to one shard.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    commands: ArrayQueue<Command>,
+    doorbell: Doorbell,
+    /// Live connections of the shard, as of its last turn.
+    load: AtomicUsize,
+    /// The shard has drained: nothing is left of its connections.
+    idle: AtomicBool,
+    /// The shard has ended and told of every connection it had.
+    ended: AtomicBool,
+}
+
+/// What shards have for the control thread.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    records: ArrayQueue<ConnectionRecord>,
+    lost: AtomicU64,
+    snapshots: ArrayQueue<Arc<Snapshot>>,
+    waker: AtomicWaker,
+    drained: AtomicWaker,
+}
+
+/// One answer to one command, awaited by the control thread.
+#[derive(Debug)]
+pub(crate) struct Answer<T>(Arc<Mutex<AnswerState<T>>>);
+
+#[derive(Debug)]
+struct AnswerState<T> {
+    value: Option<T>,
+    waker: Option<Waker>,
+    gone: bool,
+}
+
+// === impl Mailbox ===
+
+impl Mailbox {
+    pub(crate) fn new(doorbell: Doorbell) -> Self {
+        Self {
+            commands: ArrayQueue::new(COMMANDS_MAX),
+            doorbell,
+            load: AtomicUsize::new(0),
+            idle: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// From the control thread: waits while the shard is behind.
+    pub(crate) fn send(&self, mut command: Command) {
+        while let Err(back) = self.commands.push(command) {
+            command = back;
+            self.doorbell.ring();
+            std::thread::yield_now();
+        }
+        self.doorbell.ring();
+    }
+
+    /// From another shard, which must not wait: a full mailbox gives the command back.
+    pub(crate) fn offer(&self, command: Command) -> Result<(), Command> {
+        self.commands.push(command)?;
+        // Counted at once: a burst of connections shall not all see the same idle shard.
+        self.load.fetch_add(1, Ordering::Relaxed);
+        self.doorbell.ring();
+        Ok(())
+    }
+
+    pub(crate) fn next(&self) -> Option<Command> {
+        self.commands.pop()
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_load(&self, load: usize) {
+        self.load.store(load, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_idle(&self) {
+        self.idle.store(true, Ordering::Release);
+    }
+}
+
+// === impl Reports ===
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self {
+            records: ArrayQueue::new(RECORDS_MAX),
+            lost: AtomicU64::new(0),
+            snapshots: ArrayQueue::new(SNAPSHOTS_MAX),
+            waker: AtomicWaker::new(),
+            drained: AtomicWaker::new(),
+        }
+    }
+}
+
+impl Reports {
+    pub(crate) fn record(&self, record: ConnectionRecord) {
+        if self.records.force_push(record).is_some() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        self.waker.wake();
+    }
+
+    pub(crate) async fn next_record(&self) -> ConnectionRecord {
+        std::future::poll_fn(|context| {
+            if let Some(record) = self.records.pop() {
+                return Poll::Ready(record);
+            }
+            self.waker.register(context.waker());
+            self.records.pop().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Records that were never read because the reader fell behind.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Sends an old snapshot home; a shard drops it itself only where the way home is full.
+    pub(crate) fn retire(&self, snapshot: Arc<Snapshot>) {
+        let _ = self.snapshots.push(snapshot);
+    }
+
+    /// Drops, on the calling thread, the snapshots that came home.
+    pub(crate) fn drop_retired(&self) {
+        while self.snapshots.pop().is_some() {}
+    }
+
+    pub(crate) fn shard_drained(&self) {
+        self.drained.wake();
+    }
+
+    /// Waits until `done` says so, asked each time a shard has drained.
+    pub(crate) async fn until(&self, done: impl Fn() -> bool) {
+        std::future::poll_fn(|context| {
+            self.drained.register(context.waker());
+            if done() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+// === impl Answer ===
+
+impl<T> Answer<T> {
+    /// The two ends: one for the command, one to wait on.
+    pub(crate) fn pair() -> (Self, impl Future<Output = Option<T>>) {
+        let state = Arc::new(Mutex::new(AnswerState { value: None, waker: None, gone: false }));
+        let asked = Arc::clone(&state);
+        let wait = std::future::poll_fn(move |context| {
+            let mut state = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(value) = state.value.take() {
+                return Poll::Ready(Some(value));
+            }
+            if state.gone {
+                return Poll::Ready(None);
+            }
+            state.waker = Some(context.waker().clone());
+            Poll::Pending
+        });
+        (Self(state), wait)
+    }
+
+    pub(crate) fn give(self, value: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).value = Some(value);
+    }
+}
+
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.gone = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The command line. `ringway` alone is `ringway proxy`, and whatever follows `proxy` is ignored: charts that were
+//! written for ztunnel pass `proxy ztunnel`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Mutual TLS for pods, without touching the applications.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringway",
+    version,
+    after_help = "Settings come from the environment; a start without them names those it needs."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the node proxy (the default)
+    Proxy {
+        /// Ignored
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        ignored: Vec<String>,
+    },
+    /// Say whether this machine has what the proxy needs, one line per requirement
+    Check,
+    /// Install, remove or show the rules that bring a pod's connections to the proxy
+    Redirect {
+        #[command(subcommand)]
+        action: Redirect,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Redirect {
+    /// Install what is missing
+    Add {
+        #[command(flatten)]
+        target: Target,
+        /// Leave IPv6 connections alone (also with IPV6_ENABLED=false)
+        #[arg(long)]
+        no_ipv6: bool,
+    },
+    /// Remove everything, of both families
+    Remove(Target),
+    /// Say what is there and what is missing
+    Show(Target),
+}
+
+/// Whose network namespaces.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// A network namespace: /proc/<pid>/ns/net or /run/netns/<name>
+    #[arg(long, value_name = "PATH", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) netns: Option<PathBuf>,
+    /// Those of every pod of the pods file
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The pods file [default: RINGWAY_PODS_PATH]
+    #[arg(long, value_name = "FILE", conflicts_with = "netns")]
+    pub(crate) pods: Option<PathBuf>,
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Proxy { ignored: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
+        let all = ["ringway"].iter().chain(arguments);
+        Cli::try_parse_from(all).map(|cli| cli.command.unwrap_or_default())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn whatever_charts_pass_is_the_proxy() {
+        for arguments in
+            [&[][..], &["proxy"], &["proxy", "ztunnel"], &["proxy", "ztunnel", "--verbose", "-x", "check"]]
+        {
+            assert!(matches!(parse(arguments), Ok(Command::Proxy { .. })), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn other_commands() {
+        assert!(matches!(parse(&["check"]), Ok(Command::Check)));
+        assert!(matches!(parse(&["version"]), Ok(Command::Version)));
+        let added = parse(&["redirect", "add", "--netns", "/run/netns/a", "--no-ipv6"]).unwrap();
+        assert!(matches!(added, Command::Redirect { action: Redirect::Add { no_ipv6: true, .. } }));
+        let removed = parse(&["redirect", "remove", "--all", "--pods", "pods.yaml"]).unwrap();
+        assert!(matches!(removed, Command::Redirect { action: Redirect::Remove(Target { all: true, .. }) }));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for arguments in [
+            &["serve"][..],
+            &["redirect"],
+            &["redirect", "add"],
+            &["redirect", "show", "--netns", "/x", "--all"],
+            &["redirect", "show", "--netns", "/x", "--pods", "y"],
+            &["--bogus"],
+        ] {
+            assert!(parse(arguments).unwrap_err().use_stderr(), "{arguments:?}");
+        }
+        for arguments in [&["help"][..], &["--help"], &["redirect", "--help"], &["--version"]] {
+            assert!(!parse(arguments).unwrap_err().use_stderr(), "{arguments:?}");
+        }
+    }
+}
