@@ -85,4 +85,6 @@ pub(crate) struct Quantiles {
     pub(crate) p99_us: f64,
     pub(crate) p999_us: f64,
     pub(crate) max_us: f64,
+    /// What a message waits for that is sent at any moment: the median where each exchange weighs as much as it lasted.
+    pub(crate) p50_by_time_us: f64,
 }

@@ -192,7 +192,8 @@ fn memory(round: usize, standing: &Standing<'_>) -> Result<Memory> {
 }
 
 /// What is shown of a sample while the run goes on.
-const HEADLINES: [&str; 5] = ["Gb/s", "exchanges /s", "p50 µs", "CPU s/GB, both", "CPU µs/exchange, both"];
+const HEADLINES: [&str; 6] =
+    ["Gb/s", "exchanges /s", "p50 µs", "p50 µs by time", "CPU s/GB, both", "CPU µs/exchange, both"];
 
 fn progress(plan: &Plan, sample: &Sample) {
     let shown = METRICS.iter().filter(|metric| HEADLINES.contains(&metric.name));

@@ -13,24 +13,56 @@ use crate::protocol::{Quantiles, Tally};
 const LATENCY_MAX: Duration = Duration::from_secs(60);
 
 /// Counters that the threads of a generator share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Meter {
     received_bytes: AtomicU64,
-    /// Nanoseconds of each exchange. Hardly ever contended: one thread records, or a few thousand times a second several.
-    exchanges: Mutex<Histogram<u64>>,
+    /// Hardly ever contended: one thread records, or a few thousand times a second several.
+    exchanges: Mutex<Exchanges>,
     began: Mutex<Option<Instant>>,
     failure: Mutex<Option<String>>,
 }
 
-impl Default for Meter {
+/// How long exchanges took, in nanoseconds.
+#[derive(Debug)]
+struct Exchanges {
+    /// Each weighs the same.
+    by_count: Histogram<u64>,
+    /// Each weighs as much as it lasted. While one stands still no other one happens on that connection, so counting
+    /// alone hides a standstill behind the many that were quick.
+    by_time: Histogram<u64>,
+}
+
+impl Default for Exchanges {
     fn default() -> Self {
-        let exchanges = Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos() as u64, 3);
-        Self {
-            received_bytes: AtomicU64::new(0),
-            exchanges: Mutex::new(exchanges.expect("invariant: bounds and digits are constants it allows")),
-            began: Mutex::new(None),
-            failure: Mutex::new(None),
-        }
+        let histogram = Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos() as u64, 3);
+        let histogram = histogram.expect("invariant: bounds and digits are constants it allows");
+        Self { by_count: histogram.clone(), by_time: histogram }
+    }
+}
+
+impl Exchanges {
+    fn add(&mut self, took: Duration) {
+        let nanos = took.as_nanos() as u64;
+        self.by_count.saturating_record(nanos);
+        self.by_time.saturating_record_n(nanos, nanos);
+    }
+
+    fn reset(&mut self) {
+        self.by_count.reset();
+        self.by_time.reset();
+    }
+
+    /// `None` of nothing.
+    fn quantiles(&self) -> Option<Quantiles> {
+        let at = |quantile| self.by_count.value_at_quantile(quantile) as f64 / 1e3;
+        (!self.by_count.is_empty()).then(|| Quantiles {
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: self.by_count.max() as f64 / 1e3,
+            p50_by_time_us: self.by_time.value_at_quantile(0.5) as f64 / 1e3,
+        })
     }
 }
 
@@ -40,7 +72,7 @@ impl Meter {
     }
 
     pub(super) fn add_exchange(&self, took: Duration) {
-        lock(&self.exchanges).saturating_record(took.as_nanos() as u64);
+        lock(&self.exchanges).add(took);
     }
 
     /// A load has ended by an error: the first one is told.
@@ -65,24 +97,19 @@ impl Meter {
         if let Some(failure) = &*lock(&self.failure) {
             bail!("{failure}");
         }
-        Ok(Tally { seconds, received_bytes, exchanges: exchanges.len(), latency: quantiles(&exchanges) })
+        Ok(Tally {
+            seconds,
+            received_bytes,
+            exchanges: exchanges.by_count.len(),
+            latency: exchanges.quantiles(),
+        })
     }
 
     #[cfg(test)]
     pub(super) fn has_counted(&self, bytes: u64, exchanges: u64) -> bool {
-        self.received_bytes.load(Ordering::Relaxed) >= bytes && lock(&self.exchanges).len() >= exchanges
+        self.received_bytes.load(Ordering::Relaxed) >= bytes
+            && lock(&self.exchanges).by_count.len() >= exchanges
     }
-}
-
-fn quantiles(exchanges: &Histogram<u64>) -> Option<Quantiles> {
-    let at = |quantile| exchanges.value_at_quantile(quantile) as f64 / 1e3;
-    (!exchanges.is_empty()).then(|| Quantiles {
-        p50_us: at(0.5),
-        p90_us: at(0.9),
-        p99_us: at(0.99),
-        p999_us: at(0.999),
-        max_us: exchanges.max() as f64 / 1e3,
-    })
 }
 
 /// Nothing here is left half done by a panic, so a poisoned lock is as good as any.
@@ -111,6 +138,17 @@ mod tests {
         for (found, expected) in [(latency.p50_us, 50.0), (latency.p99_us, 99.0), (latency.max_us, 100.0)] {
             assert!((found / expected - 1.0).abs() < 0.002, "{found} for {expected}");
         }
+    }
+
+    #[test]
+    fn a_standstill_shows_by_time() {
+        let meter = Meter::default();
+        meter.begin();
+        (0..900).for_each(|_| meter.add_exchange(Duration::from_micros(100)));
+        (0..10).for_each(|_| meter.add_exchange(Duration::from_millis(20)));
+        let latency = meter.end().unwrap().latency.unwrap();
+        assert!((latency.p50_us / 100.0 - 1.0).abs() < 0.002, "{latency:?}");
+        assert!((latency.p50_by_time_us / 20_000.0 - 1.0).abs() < 0.002, "{latency:?}");
     }
 
     #[test]
