@@ -2,13 +2,22 @@
 
 use std::os::fd::AsFd;
 
-use crate::hbone::ErrorCode;
-use crate::shard::{Key, Kind, Tables};
+use super::{Held, Relay};
+use crate::hbone::{ErrorCode, limits};
+use crate::pool::TUNNEL_UNSENT_BYTES_MAX;
+use crate::shard::{Buffers, Key, Kind, Tables};
 use crate::uring::Received;
 
-/// A chatty stream may go over the tunnel's budget by this factor before its messages wait as well: they are small,
-/// and waiting behind a transfer is what they must not do.
+/// A message may go over the tunnel's budget by this factor before it waits as well: it is small, and waiting behind a
+/// transfer is what it must not do.
 const MESSAGES_OVER_BUDGET: usize = 2;
+
+/// What counts as a message here.
+const MESSAGE_BYTES: usize = 4 * 1024;
+
+/// A transfer looks at the budget again after so much: one frame, or a little more where the frame behind it would be a
+/// runt.
+const CHUNK_BYTES: usize = limits::DATA_PAYLOAD_BYTES_MAX;
 
 impl Tables {
     /// The application's socket has something for us.
@@ -20,9 +29,11 @@ impl Tables {
             return self.settle_relay(key);
         }
         match received {
+            // Nothing more goes to the peer: it has reset the stream without an error.
+            Received::Data(_) if relay.turn.end_sent => {}
             Received::Data(lease) => {
                 relay.intake.saw(lease.len(), &self.driver);
-                relay.held.push_back(lease);
+                relay.held.push_back(Held::Lease(lease));
             }
             Received::Eof => {
                 relay.intake.ended();
@@ -44,23 +55,30 @@ impl Tables {
             return;
         }
         let Some(tunnel) = self.tunnels.get_mut(relay.tunnel) else { return };
-        let (stream, bulk) = (relay.stream, relay.intake.is_bulk());
+        let stream = relay.stream;
         let mut moved = 0;
-        while let Some(lease) = relay.held.front() {
-            let allowed = if bulk { 1 } else { MESSAGES_OVER_BUDGET };
-            if tunnel.unsent() >= allowed * crate::pool::TUNNEL_UNSENT_BYTES_MAX {
+        while let Some(held) = relay.held.front() {
+            let chunk = chunk(&held[relay.held_from..]);
+            let allowed = if chunk.len() < MESSAGE_BYTES { MESSAGES_OVER_BUDGET } else { 1 };
+            if tunnel.unsent() >= allowed * TUNNEL_UNSENT_BYTES_MAX {
                 break;
             }
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
-            let taken = session.send(stream, &lease[relay.held_from..], &mut seal);
+            let taken = session.send(stream, chunk, &mut seal);
+            let went = taken == chunk.len();
             moved += taken;
             relay.held_from += taken;
-            if relay.held_from < lease.len() {
+            if relay.held_from == held.len() {
+                relay.held_from = 0;
+                if let Some(Held::Copy(bytes)) = relay.held.pop_front() {
+                    self.buffers.recycle(bytes);
+                }
+            }
+            if !went {
                 break;
             }
-            relay.held.pop_front();
-            relay.held_from = 0;
         }
+        relay.spare_leases(&mut self.buffers);
         relay.carried.to_tunnel += moved as u64;
         if moved > 0 {
             tunnel.count_bulk(relay.bulk.saw(moved));
@@ -79,6 +97,10 @@ impl Tables {
         let drained = relay.held.is_empty();
         if drained && relay.turn.app_ended {
             return self.end_stream(key);
+        }
+        if relay.turn.end_sent {
+            relay.intake.pause(driver);
+            return Self::guard(relay, driver, key);
         }
         let open =
             tunnel.session.sendable(relay.stream) > 0 && (tunnel.has_room() || !relay.intake.is_bulk());
@@ -129,4 +151,24 @@ impl Tables {
             }
         }
     }
+}
+
+impl Relay {
+    /// What still waits may wait for ever. Where receive buffers are few it is copied, so that others can receive.
+    fn spare_leases(&mut self, buffers: &mut Buffers) {
+        for held in &mut self.held {
+            if let Held::Lease(lease) = held
+                && lease.is_scarce()
+            {
+                let mut copy = buffers.with_room(lease.len());
+                copy.extend_from_slice(lease);
+                *held = Held::Copy(copy);
+            }
+        }
+    }
+}
+
+/// What is sent before the budget is looked at again.
+fn chunk(bytes: &[u8]) -> &[u8] {
+    if bytes.len() < CHUNK_BYTES + limits::DATA_RUNT_BYTES { bytes } else { &bytes[..CHUNK_BYTES] }
 }

@@ -1,6 +1,7 @@
 //! One relayed connection: the application's socket on one side, a stream of a tunnel on the other.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
@@ -23,7 +24,7 @@ pub(crate) struct Relay {
     /// Sees an RST while nothing is received.
     pub(crate) guard: Option<OpId>,
     /// Received from the application and not yet taken by the tunnel; the first begins at `held_from`.
-    pub(crate) held: VecDeque<Lease>,
+    pub(crate) held: VecDeque<Held>,
     pub(crate) held_from: usize,
     pub(crate) outlet: Outlet,
     pub(crate) turn: Turn,
@@ -32,6 +33,15 @@ pub(crate) struct Relay {
     pub(crate) started: Instant,
     /// Towards the tunnel and from it, in bytes.
     pub(crate) carried: Carried,
+}
+
+/// Bytes that wait for the tunnel.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// Where they were received.
+    Lease(Lease),
+    /// Copied, since a connection that stands must not keep receive buffers from others.
+    Copy(Vec<u8>),
 }
 
 /// How far each direction has come, and what the relay waits for in this turn.
@@ -175,6 +185,19 @@ impl Relay {
     /// No operation of ours is with the kernel.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.guard.is_none() && self.intake.is_at_rest() && self.outlet.is_at_rest()
+    }
+}
+
+// === impl Held ===
+
+impl Deref for Held {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Lease(lease) => lease,
+            Self::Copy(bytes) => bytes,
+        }
     }
 }
 

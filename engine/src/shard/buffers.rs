@@ -36,6 +36,11 @@ impl Buffers {
         self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
     }
 
+    /// An empty buffer with room for so much.
+    pub(crate) fn with_room(&mut self, bytes: usize) -> Vec<u8> {
+        if bytes <= SMALL_BYTES { self.small() } else { Vec::with_capacity(bytes) }
+    }
+
     /// Takes a buffer back.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();

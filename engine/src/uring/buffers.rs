@@ -30,6 +30,10 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 /// The kernel's limit for a ring of provided buffers.
 pub(super) const GROUP_BUFFERS_MAX: u16 = 32_768;
 
+/// One buffer in so many may be held by those who cannot pass their bytes on. Below half, so that receives stay armed
+/// (see `PLENTY_FRACTION`).
+const HELD_FRACTION: usize = 4;
+
 /// Number (a power of two) and size of the buffers of one receive mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
@@ -147,6 +151,12 @@ impl Group {
 // === impl Lease ===
 
 impl Lease {
+    /// Its group has few buffers left: who may have to hold this one for long copies it instead.
+    pub fn is_scarce(&self) -> bool {
+        let Group { config, .. } = &*self.group;
+        self.group.available() < usize::from(config.buffers) - usize::from(config.buffers) / HELD_FRACTION
+    }
+
     /// Forgets the first `bytes`, which the caller has dealt with.
     pub fn advance(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.len());

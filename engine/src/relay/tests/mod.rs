@@ -5,4 +5,5 @@ pub(crate) mod fixture;
 
 mod bytes;
 mod endings;
+mod standing;
 mod tunnels;
