@@ -18,3 +18,12 @@ mod pool;
 mod refused;
 mod relay;
 mod shard;
+
+/// Tests prove with it that carrying bytes allocates nothing.
+#[cfg(test)]
+#[path = "../tests/counting/mod.rs"]
+mod counting;
+
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;

@@ -160,7 +160,7 @@ impl Relay {
             if let Held::Lease(lease) = held
                 && lease.is_scarce()
             {
-                let mut copy = buffers.with_room(lease.len());
+                let mut copy = buffers.link(lease.len());
                 copy.extend_from_slice(lease);
                 *held = Held::Copy(copy);
             }

@@ -7,9 +7,6 @@ use std::os::fd::BorrowedFd;
 use crate::shard::Buffers;
 use crate::uring::{Driver, OpId, Token};
 
-/// One link of the queue. Credit goes back to the sender link by link, so it is small against the stream window.
-const LINK_BYTES_MAX: usize = 64 * 1024;
-
 #[derive(Debug, Default)]
 pub(crate) struct Outlet {
     queue: VecDeque<Vec<u8>>,
@@ -50,18 +47,19 @@ impl Outlet {
         taken
     }
 
-    /// Queues bytes behind those that wait.
+    /// Queues bytes behind those that wait, in links that are small against the stream window, since credit goes back to
+    /// the sender link by link.
     pub(crate) fn push(&mut self, mut bytes: &[u8], buffers: &mut Buffers) {
         self.queued += bytes.len();
         while !bytes.is_empty() {
             let fits = match self.queue.back_mut() {
-                Some(link) if link.len() < LINK_BYTES_MAX => {
-                    let fits = bytes.len().min(LINK_BYTES_MAX - link.len());
+                Some(link) if link.len() < link.capacity() => {
+                    let fits = bytes.len().min(link.capacity() - link.len());
                     link.extend_from_slice(&bytes[..fits]);
                     fits
                 }
                 _ => {
-                    self.queue.push_back(buffers.small());
+                    self.queue.push_back(buffers.link(bytes.len()));
                     0
                 }
             };

@@ -1,20 +1,24 @@
 //! Send buffers of a shard, used again and again so that carrying bytes allocates nothing.
 
-/// What a buffer is made with: one tunnel budget of sealed records and a little more.
-const BUFFER_BYTES: usize = 288 * 1024;
+/// What a large buffer is made with: one tunnel's budget of sealed records, the frame that goes over it, and their
+/// overhead.
+const LARGE_BYTES: usize = 336 * 1024;
 
-/// A buffer that grew beyond this is freed instead of kept.
+/// A large buffer that grew beyond this is freed instead of kept.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Buffers kept for the next sender: 64 cover both directions of the busiest turn measured, and bound what a burst
+/// Large buffers kept for the next sender: 64 cover both directions of the busiest turn measured, and bound what a burst
 /// leaves behind.
-const KEPT_BUFFERS_MAX: usize = 64;
+const KEPT_LARGE_MAX: usize = 64;
 
-/// Small buffers, for what waits for an application: made for a few messages, grown up to one link of a queue.
+/// One link of the queue of what waits for an application.
+const LINK_BYTES: usize = 64 * 1024;
+
+/// Links kept for the next reader that is slow: the windows of four streams.
+const KEPT_LINKS_MAX: usize = 256;
+
+/// A message or two.
 const SMALL_BYTES: usize = 4 * 1024;
-
-/// A small buffer that grew beyond one link of a queue is freed instead of kept.
-const KEPT_SMALL_BYTES_MAX: usize = 64 * 1024;
 
 /// Small buffers kept for the next message: one for each connection of a busy turn.
 const KEPT_SMALL_MAX: usize = 256;
@@ -22,35 +26,36 @@ const KEPT_SMALL_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     large: Vec<Vec<u8>>,
+    links: Vec<Vec<u8>>,
     small: Vec<Vec<u8>>,
 }
 
 impl Buffers {
     /// An empty buffer that holds a whole budget without growing.
     pub(crate) fn large(&mut self) -> Vec<u8> {
-        self.large.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+        self.large.pop().unwrap_or_else(|| Vec::with_capacity(LARGE_BYTES))
     }
 
-    /// An empty buffer for a message or two; it grows if it must.
-    pub(crate) fn small(&mut self) -> Vec<u8> {
-        self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
-    }
-
-    /// An empty buffer with room for so much.
-    pub(crate) fn with_room(&mut self, bytes: usize) -> Vec<u8> {
-        if bytes <= SMALL_BYTES { self.small() } else { Vec::with_capacity(bytes) }
+    /// An empty buffer for so many bytes, or for the first link of them: it need not grow.
+    pub(crate) fn link(&mut self, bytes: usize) -> Vec<u8> {
+        if bytes > SMALL_BYTES {
+            self.links.pop().unwrap_or_else(|| Vec::with_capacity(LINK_BYTES))
+        } else {
+            self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
+        }
     }
 
     /// Takes a buffer back.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let capacity = buffer.capacity();
-        if (BUFFER_BYTES..=KEPT_BYTES_MAX).contains(&capacity) && self.large.len() < KEPT_BUFFERS_MAX {
-            self.large.push(buffer);
-        } else if (SMALL_BYTES..=KEPT_SMALL_BYTES_MAX).contains(&capacity)
-            && self.small.len() < KEPT_SMALL_MAX
-        {
-            self.small.push(buffer);
+        let (kept, most) = match buffer.capacity() {
+            SMALL_BYTES..LINK_BYTES => (&mut self.small, KEPT_SMALL_MAX),
+            LINK_BYTES..LARGE_BYTES => (&mut self.links, KEPT_LINKS_MAX),
+            LARGE_BYTES..=KEPT_BYTES_MAX => (&mut self.large, KEPT_LARGE_MAX),
+            _ => return,
+        };
+        if kept.len() < most {
+            kept.push(buffer);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod fixture;
 
+mod allocations;
 mod bytes;
 mod endings;
 mod standing;
