@@ -25,7 +25,8 @@ pub enum Event<'i> {
         /// False where we reset it, since the peer broke the rules on it.
         by_peer: bool,
     },
-    /// More can be sent on the stream of this slot; `None`: the window of the whole connection grew.
+    /// More can be sent on the stream of this slot; `None`: the window of the whole connection grew. Streams without a
+    /// slot have no such event.
     Window { slot: Option<u32> },
     /// The peer's SETTINGS took effect: capacity, frame size and every stream's window may have changed.
     Settings,

@@ -41,8 +41,7 @@ impl Session {
         Ok(Step::Continue)
     }
 
-    /// A stream error of PRIORITY, which is allowed in every state: an idle stream cannot be reset (RFC 9113 §6.4),
-    /// a closed one need not be.
+    /// A stream error of PRIORITY, which may come in every state; an idle stream cannot be reset (RFC 9113 §6.4).
     fn priority_error<'i>(
         &mut self,
         stream: StreamId,
@@ -51,9 +50,6 @@ impl Session {
     ) -> Result<Step<'i>, Fault> {
         if self.is_idle(stream) {
             return Err(fault);
-        }
-        if self.streams.find(stream).is_none() {
-            return Ok(Step::Continue);
         }
         self.stream_error(stream, fault.code, out)
     }

@@ -271,7 +271,7 @@ fn rfc7540_5_3_1_a_stream_depends_on_itself() {
         ("in HEADERS", &[with_priority(1, 1)], Stream(1, PROTOCOL)),
         ("in PRIORITY", &[connect(1), priority(1, 1)], Stream(1, PROTOCOL)),
         ("in PRIORITY of an idle stream", &[priority(1, 1)], Connection(PROTOCOL)),
-        ("in PRIORITY of a closed stream", &[headers(1, &GET, true), priority(1, 1)], Fine),
+        ("in PRIORITY of a closed stream", &[headers(1, &GET, true), priority(1, 1)], Stream(1, PROTOCOL)),
         ("on another", &[with_priority(1, 3), with_priority(3, 0x8000_0001)], Fine),
     ]);
 }
@@ -321,6 +321,11 @@ fn rfc9113_6_3_priority() {
     check(&[
         ("on stream 0", &[priority(0, 1)], Connection(PROTOCOL)),
         ("not five octets", &[connect(1), frame(Kind::Priority, 0, 1, &[0; 4])], Stream(1, SIZE)),
+        (
+            "not five octets, closed",
+            &[headers(1, &GET, true), frame(Kind::Priority, 0, 1, &[0; 4])],
+            Stream(1, SIZE),
+        ),
         ("not five octets, idle", &[frame(Kind::Priority, 0, 1, &[0; 6])], Connection(SIZE)),
     ]);
 }
