@@ -134,8 +134,7 @@ impl Inner {
             Kind::Accept => self.accepted(core, id, cqe),
             Kind::Recv { .. } => self.received(core, id, cqe),
             Kind::Send { .. } => self.sent(core, id, cqe),
-            Kind::Poll { .. } => finish(core, id, Outcome::Polled(value(cqe.result))),
-            Kind::Connect { .. } => finish(core, id, Outcome::Connected(value(cqe.result).map(drop))),
+            Kind::Poll { .. } | Kind::Connect { .. } => finish(core, id, Outcome::Polled(value(cqe.result))),
         }
     }
 
@@ -172,7 +171,10 @@ impl Inner {
                 self.count_received(mode, &lease);
                 Some(Received::Data(lease))
             }
-            (Found::Data | Found::Failed, _) => Some(Received::Failed(error(cqe.result))),
+            (Found::Data, None) => {
+                Some(Received::Failed(io::Error::other("bytes came without their buffer")))
+            }
+            (Found::Failed, _) => Some(Received::Failed(error(cqe.result))),
             (Found::Eof, _) => Some(Received::Eof),
             (Found::Cancelled, _) => Some(Received::Cancelled),
             (Found::Nothing, _) => None,
@@ -250,22 +252,16 @@ impl Inner {
         let group = usize::from(mode.group());
         let buffers = &self.groups[group];
         let enough = buffers.available() >= usize::from(buffers.config().buffers) / PLENTY_FRACTION;
-        let plenty = enough && core.starving[group].is_empty();
-        if let Some(slot) = core.ops.get_mut(id)
-            && let Kind::Recv { scarce, .. } = &mut slot.kind
-            && !plenty
-        {
-            *scarce = true;
+        let short = !enough || !core.starving[group].is_empty();
+        let Some(slot) = core.ops.get_mut(id) else { return };
+        let Kind::Recv { scarce, .. } = &mut slot.kind else { return };
+        *scarce = short;
+        if short {
             slot.state = State::Starving;
             core.starving[group].push_back(id);
-            return;
+        } else {
+            self.again(core, id);
         }
-        if let Some(slot) = core.ops.get_mut(id)
-            && let Kind::Recv { scarce, .. } = &mut slot.kind
-        {
-            *scarce = false;
-        }
-        self.again(core, id);
     }
 
     /// A receive found no buffer. Who was fed and found none again keeps its place.
