@@ -169,21 +169,13 @@ impl Sighting {
 
 impl fmt::Display for Sighting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports: Vec<String> = self.plain_ports.iter().map(u16::to_string).collect();
+        let ports = ports.join(", ");
         match (self.tunnels, self.plain) {
             (0, 0) => write!(f, "nothing"),
             (tunnels, 0) => write!(f, "TLS on {HBONE_PORT}, {} B in {tunnels} tunnel(s)", self.tunnel_bytes),
-            (0, plain) => {
-                write!(
-                    f,
-                    "plaintext on {:?}, {} B in {plain} connection(s)",
-                    self.plain_ports, self.plain_bytes
-                )
-            }
-            _ => write!(
-                f,
-                "both: TLS {} B, plaintext on {:?} {} B",
-                self.tunnel_bytes, self.plain_ports, self.plain_bytes
-            ),
+            (0, plain) => write!(f, "plaintext on {ports}, {} B in {plain} connection(s)", self.plain_bytes),
+            _ => write!(f, "both: TLS {} B, plaintext on {ports} {} B", self.tunnel_bytes, self.plain_bytes),
         }
     }
 }

@@ -78,7 +78,7 @@ fn show(options: &Options, progress: &Progress) -> Result<()> {
         identities::render(&mut cluster)?,
     ];
     progress.done();
-    println!("{}", screen.join("\n"));
+    print!("{}", screen.join("\n"));
     let broken = rows.iter().filter(|row| !row.is_as_promised()).count();
     if broken > 0 {
         bail!("{broken} row(s) of the enrolment table are not as promised");

@@ -18,9 +18,10 @@ use testkit::wire::HBONE_PORT;
 use crate::needs;
 
 const PORT: u16 = 8080;
+/// The shortest that is allowed.
 const TTL: Duration = Duration::from_secs(10);
 /// Several lifetimes.
-const TRAFFIC_TIME: Duration = Duration::from_secs(25);
+const TRAFFIC_TIME: Duration = Duration::from_secs(30);
 const THREADS: usize = 4;
 
 #[test]
