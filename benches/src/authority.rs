@@ -5,9 +5,14 @@ use engine::tls::{Credentials, TrustBundle};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::SetupError;
+
 const TRUST_DOMAIN: &str = "cluster.local";
 /// A name beside the identity, for the libraries that want one.
 pub(crate) const SERVER_NAME: &str = "server.test";
+
+/// A chain and its key.
+pub(crate) type Leaf = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 pub(crate) struct Authority {
     pub(crate) root: CertificateDer<'static>,
@@ -15,31 +20,28 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().expect("invariant: a P-256 key can be made");
+    pub(crate) fn new() -> Result<Self, SetupError> {
+        let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = params.self_signed(&key).expect("invariant: made by its own key");
-        let root = root.der().clone();
-        Self { root, issuer: Issuer::new(params, key) }
+        let root = params.self_signed(&key)?.der().clone();
+        Ok(Self { root, issuer: Issuer::new(params, key) })
     }
 
-    pub(crate) fn leaf(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().expect("invariant: a P-256 key can be made");
+    pub(crate) fn leaf(&self, name: &str) -> Result<Leaf, SetupError> {
+        let key = KeyPair::generate()?;
         let identity = Identity::new(&TrustDomain::new(TRUST_DOMAIN), "default", name);
-        let mut params = CertificateParams::new([SERVER_NAME.to_owned()]).expect("invariant: a DNS name");
-        let uri = identity.to_string().try_into().expect("invariant: an identity is ASCII");
-        params.subject_alt_names.push(SanType::URI(uri));
-        let leaf = params.signed_by(&key, &self.issuer).expect("invariant: the issuer's key fits");
-        (vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+        let mut params = CertificateParams::new([SERVER_NAME.to_owned()])?;
+        params.subject_alt_names.push(SanType::URI(identity.to_string().try_into()?));
+        let leaf = params.signed_by(&key, &self.issuer)?;
+        Ok((vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
 
     /// What an end of ringway's holds.
-    pub(crate) fn credentials(&self, name: &str) -> Credentials {
+    pub(crate) fn credentials(&self, name: &str) -> Result<Credentials, SetupError> {
         let mut bundle = TrustBundle::default();
-        let inserted = bundle.insert(TrustDomain::new(TRUST_DOMAIN), vec![self.root.clone()]);
-        inserted.expect("invariant: a root was just made");
-        let (chain, key) = self.leaf(name);
-        Credentials::new(chain, key, &bundle).expect("invariant: a leaf of the root in the bundle")
+        bundle.insert(TrustDomain::new(TRUST_DOMAIN), vec![self.root.clone()])?;
+        let (chain, key) = self.leaf(name)?;
+        Ok(Credentials::new(chain, key, &bundle)?)
     }
 }

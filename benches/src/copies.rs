@@ -60,7 +60,7 @@ impl Copies {
 
 impl Step for Copies {
     fn bulk(&mut self, frame_bytes: usize, frames: usize) {
-        self.receiver.expect(frame_bytes);
+        self.receiver.wait_for(frame_bytes);
         let mut left = frames;
         while left > 0 {
             let turn = left.min(TURN_BYTES.div_ceil(frame_bytes));
@@ -74,7 +74,7 @@ impl Step for Copies {
     }
 
     fn exchange(&mut self, count: usize) {
-        self.receiver.expect(MESSAGE_BYTES);
+        self.receiver.wait_for(MESSAGE_BYTES);
         for _ in 0..2 * count {
             self.put(MESSAGE_BYTES);
             self.deliver(MESSAGE_BYTES);

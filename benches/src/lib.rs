@@ -30,6 +30,9 @@ pub const MESSAGE_BYTES: usize = 64;
 /// What is given to a tunnel before it is sent, as in a turn of a shard.
 const TURN_BYTES: usize = 128 << 10;
 
+/// Why a tunnel did not come about.
+type SetupError = Box<dyn std::error::Error>;
+
 /// A tunnel, or a part of what it does, with both of its ends.
 pub trait Step {
     /// Moves so many frames from the client's application to the server's.
@@ -57,12 +60,16 @@ impl Layer {
 
     /// A fresh one, its tunnel open.
     pub fn open(self) -> Box<dyn Step> {
-        match self {
+        self.set_up().expect("invariant: certificates and both ends are made here, for each other")
+    }
+
+    fn set_up(self) -> Result<Box<dyn Step>, SetupError> {
+        Ok(match self {
             Self::Aead => Box::new(aead::Aead::new()),
             Self::Copies => Box::new(copies::Copies::new()),
-            Self::RustlsH2 => Box::new(rustls_h2::RustlsH2::new()),
-            Self::Own => Box::new(own::Own::new()),
-        }
+            Self::RustlsH2 => Box::new(rustls_h2::RustlsH2::new()?),
+            Self::Own => Box::new(own::Own::new()?),
+        })
     }
 
     pub fn name(self) -> &'static str {

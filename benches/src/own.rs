@@ -6,7 +6,7 @@ use engine::tls::{Established, Handshake, Opened, Progress, RecordOpener, Record
 use crate::authority::Authority;
 use crate::receiver::Receiver;
 use crate::wire::Wire;
-use crate::{MESSAGE_BYTES, Step, TURN_BYTES, application_bytes};
+use crate::{MESSAGE_BYTES, SetupError, Step, TURN_BYTES, application_bytes};
 
 /// Seals what the session writes.
 struct Seal<'a> {
@@ -111,8 +111,8 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn new() -> Self {
-        let (client, server) = handshake();
+    pub(crate) fn new() -> Result<Self, SetupError> {
+        let (client, server) = handshake()?;
         let mut own = Self {
             client: End::new(client, |out| Session::client(&Settings::client(), out)),
             server: End::new(server, |out| Session::server(&Settings::server(), out)),
@@ -127,7 +127,7 @@ impl Own {
         own.turn();
         own.turn();
         assert_eq!((own.client.stream, stream.is_some()), (own.server.stream, true), "the stream is open");
-        own
+        Ok(own)
     }
 
     /// Both ends send and receive once.
@@ -141,7 +141,7 @@ impl Own {
 
 impl Step for Own {
     fn bulk(&mut self, frame_bytes: usize, frames: usize) {
-        self.server.receiver.expect(frame_bytes);
+        self.server.receiver.wait_for(frame_bytes);
         let mut left = frames;
         while left > 0 {
             let turn = left.min(TURN_BYTES.div_ceil(frame_bytes));
@@ -156,8 +156,8 @@ impl Step for Own {
     }
 
     fn exchange(&mut self, count: usize) {
-        self.client.receiver.expect(MESSAGE_BYTES);
-        self.server.receiver.expect(MESSAGE_BYTES);
+        self.client.receiver.wait_for(MESSAGE_BYTES);
+        self.server.receiver.wait_for(MESSAGE_BYTES);
         for _ in 0..count {
             self.client.send(&self.application[..MESSAGE_BYTES]);
             self.client.flush(&mut self.to_server);
@@ -170,33 +170,26 @@ impl Step for Own {
     }
 }
 
-fn handshake() -> (Established, Established) {
-    let authority = Authority::new();
-    let refused = "invariant: both ends have certificates of one root";
-    let mut client = Handshake::client(&authority.credentials("client")).expect(refused);
-    let mut server = Handshake::server(&authority.credentials("server")).expect(refused);
+fn handshake() -> Result<(Established, Established), SetupError> {
+    let authority = Authority::new()?;
+    let mut client = Handshake::client(&authority.credentials("client")?)?;
+    let mut server = Handshake::server(&authority.credentials("server")?)?;
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
-    let (mut at_client, mut at_server) = (None, None);
-    while at_client.is_none() || at_server.is_none() {
-        if at_client.is_none() {
-            let progress = client.advance(&std::mem::take(&mut to_client), &mut to_server).expect(refused);
-            at_client = established(progress);
-        }
-        if at_server.is_none() {
-            let progress = server.advance(&std::mem::take(&mut to_server), &mut to_client).expect(refused);
-            at_server = established(progress);
-        }
+    client.advance(&[], &mut to_server)?;
+    server.advance(&to_server, &mut to_client)?;
+    to_server.clear();
+    let at_client = established(client.advance(&to_client, &mut to_server)?)?;
+    to_client.clear();
+    let at_server = established(server.advance(&to_server, &mut to_client)?)?;
+    if !to_client.is_empty() {
+        return Err("the server has more to say than its first flight".into());
     }
-    let done = "invariant: the loop ends when both are";
-    let (mut client, server) = (at_client.expect(done), at_server.expect(done));
-    // What the server sent at the end of its handshake.
-    client.leftover.extend_from_slice(&to_client);
-    (client, server)
+    Ok((at_client, at_server))
 }
 
-fn established(progress: Progress) -> Option<Established> {
+fn established(progress: Progress) -> Result<Established, SetupError> {
     match progress {
-        Progress::More => None,
-        Progress::Done(established) => Some(*established),
+        Progress::Done(established) => Ok(*established),
+        Progress::More => Err("TLS 1.3 takes one flight each way and a last one".into()),
     }
 }

@@ -19,8 +19,8 @@ impl Receiver {
     }
 
     /// Waits for pieces of `length` bytes from now on.
-    pub(crate) fn expect(&mut self, length: usize) {
-        assert_eq!(self.filled, 0, "what was expected before has come as a whole");
+    pub(crate) fn wait_for(&mut self, length: usize) {
+        assert_eq!(self.filled, 0, "what it waited for before has come as a whole");
         self.length = length;
         self.complete = 0;
     }
@@ -56,7 +56,7 @@ mod tests {
             [&application_bytes()[..100], &application_bytes()[..100], &application_bytes()[..100]].concat();
         for cut in [1, 7, 99, 100, 101, 300] {
             let mut receiver = Receiver::new();
-            receiver.expect(100);
+            receiver.wait_for(100);
             for piece in sent.chunks(cut) {
                 receiver.take(piece);
             }
@@ -69,7 +69,7 @@ mod tests {
     #[should_panic(expected = "left == right")]
     fn a_wrong_byte_is_found() {
         let mut receiver = Receiver::new();
-        receiver.expect(4);
+        receiver.wait_for(4);
         receiver.take(&[0, 1, 9, 3]);
     }
 }

@@ -15,14 +15,12 @@ use http::{Request, Response};
 
 use crate::receiver::Receiver;
 use crate::wire::Wire;
-use crate::{MESSAGE_BYTES, Step, TURN_BYTES, application_bytes};
+use crate::{MESSAGE_BYTES, SetupError, Step, TURN_BYTES, application_bytes};
 use stream::{TlsStream, handshake};
 
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const FRAME_BYTES: u32 = 1 << 20;
-
-const RULES: &str = "invariant: both ends are the h2 crate and keep its rules";
 
 /// One direction's wire, held by both ends.
 type SharedWire = Rc<RefCell<Wire>>;
@@ -44,8 +42,8 @@ pub(crate) struct RustlsH2 {
 }
 
 impl RustlsH2 {
-    pub(crate) fn new() -> Self {
-        let (client, server) = handshake();
+    pub(crate) fn new() -> Result<Self, SetupError> {
+        let (client, server) = handshake()?;
         let mut builder = client::Builder::new();
         builder.initial_window_size(STREAM_WINDOW_BYTES).max_frame_size(FRAME_BYTES);
         builder.initial_connection_window_size(CONNECTION_WINDOW_BYTES);
@@ -55,45 +53,42 @@ impl RustlsH2 {
         builder.initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let mut accepting = Box::pin(builder.handshake::<_, Bytes>(server));
 
-        let (mut requests, mut client_connection) = until_ready(|cx| opening.as_mut().poll(cx)).expect(RULES);
+        let (mut requests, mut client_connection) = until_ready(|cx| opening.as_mut().poll(cx))?;
         let mut server_connection = until_ready(|cx| {
             drive(&mut client_connection, cx);
             accepting.as_mut().poll(cx)
-        })
-        .expect(RULES);
+        })?;
 
-        let request = Request::connect("10.0.0.1:80").body(()).expect("invariant: a CONNECT to an authority");
-        let (mut response, client_send) = requests.send_request(request, false).expect(RULES);
-        let (request, mut respond) = until_ready(|cx| {
+        let request = Request::connect("10.0.0.1:80").body(())?;
+        let (mut response, client_send) = requests.send_request(request, false)?;
+        let accepted = until_ready(|cx| {
             drive(&mut client_connection, cx);
             server_connection.poll_accept(cx)
-        })
-        .expect(RULES)
-        .expect(RULES);
-        let server_send = respond.send_response(Response::new(()), false).expect(RULES);
+        });
+        let (request, mut respond) = accepted.ok_or("the client left")??;
+        let server_send = respond.send_response(Response::new(()), false)?;
         let response = until_ready(|cx| {
             drive(&mut client_connection, cx);
             let _ = server_connection.poll_closed(cx);
             Pin::new(&mut response).poll(cx)
-        })
-        .expect(RULES);
+        })?;
 
         let client = End { send: client_send, receive: response.into_body(), receiver: Receiver::new() };
         let server = End { send: server_send, receive: request.into_body(), receiver: Receiver::new() };
-        Self { client_connection, server_connection, client, server, application: application_bytes() }
+        Ok(Self { client_connection, server_connection, client, server, application: application_bytes() })
     }
 
     /// Both connections do what they can.
     fn turn(&mut self) {
         let cx = &mut Context::from_waker(Waker::noop());
         drive(&mut self.client_connection, cx);
-        assert!(self.server_connection.poll_closed(cx).is_pending(), "{RULES}");
+        assert!(self.server_connection.poll_closed(cx).is_pending(), "neither end closes the tunnel");
     }
 }
 
 impl Step for RustlsH2 {
     fn bulk(&mut self, frame_bytes: usize, frames: usize) {
-        self.server.receiver.expect(frame_bytes);
+        self.server.receiver.wait_for(frame_bytes);
         let mut left = frames;
         while self.server.receiver.complete() < frames {
             for _ in 0..left.min(TURN_BYTES.div_ceil(frame_bytes)) {
@@ -108,15 +103,15 @@ impl Step for RustlsH2 {
     }
 
     fn exchange(&mut self, count: usize) {
-        self.client.receiver.expect(MESSAGE_BYTES);
-        self.server.receiver.expect(MESSAGE_BYTES);
+        self.client.receiver.wait_for(MESSAGE_BYTES);
+        self.server.receiver.wait_for(MESSAGE_BYTES);
         for done in 1..=count {
-            assert!(self.client.send(&self.application[..MESSAGE_BYTES]), "{RULES}");
+            assert!(self.client.send(&self.application[..MESSAGE_BYTES]), "a message fits into any window");
             while self.server.receiver.complete() < done {
                 self.turn();
                 self.server.receive();
             }
-            assert!(self.server.send(&self.application[..MESSAGE_BYTES]), "{RULES}");
+            assert!(self.server.send(&self.application[..MESSAGE_BYTES]), "a message fits into any window");
             while self.client.receiver.complete() < done {
                 self.turn();
                 self.client.receive();
@@ -135,7 +130,7 @@ impl End {
                 return false;
             }
         }
-        self.send.send_data(Bytes::copy_from_slice(bytes), false).expect(RULES);
+        self.send.send_data(Bytes::copy_from_slice(bytes), false).expect("invariant: the stream stays open");
         true
     }
 
@@ -143,15 +138,18 @@ impl End {
     fn receive(&mut self) {
         let cx = &mut Context::from_waker(Waker::noop());
         while let Poll::Ready(Some(data)) = self.receive.poll_data(cx) {
-            let data = data.expect(RULES);
+            let data = data.expect("invariant: the stream stays open");
             self.receiver.take(&data);
-            self.receive.flow_control().release_capacity(data.len()).expect(RULES);
+            self.receive
+                .flow_control()
+                .release_capacity(data.len())
+                .expect("invariant: so much has just come");
         }
     }
 }
 
 fn drive(connection: &mut client::Connection<TlsStream, Bytes>, cx: &mut Context<'_>) {
-    assert!(Pin::new(connection).poll(cx).is_pending(), "{RULES}");
+    assert!(Pin::new(connection).poll(cx).is_pending(), "neither end closes the tunnel");
 }
 
 /// Polls again and again: both ends are polled by `poll`, so that it has an end.

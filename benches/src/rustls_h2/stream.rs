@@ -13,10 +13,9 @@ use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerCo
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::SharedWire;
+use crate::SetupError;
 use crate::authority::{Authority, SERVER_NAME};
 use crate::wire::Wire;
-
-const REFUSED: &str = "invariant: both ends have what the other wants";
 
 /// Both wires from one end's view.
 struct Pipe {
@@ -140,46 +139,43 @@ impl AsyncWrite for TlsStream {
 }
 
 /// Two connected ends, client and server, after their handshake.
-pub(super) fn handshake() -> (TlsStream, TlsStream) {
-    let authority = Authority::new();
+pub(super) fn handshake() -> Result<(TlsStream, TlsStream), SetupError> {
+    let authority = Authority::new()?;
     let (to_server, to_client) = (Rc::new(RefCell::new(Wire::new())), Rc::new(RefCell::new(Wire::new())));
     let mut client = TlsStream {
-        connection: client(&authority).into(),
+        connection: client(&authority)?.into(),
         pipe: Pipe { incoming: Rc::clone(&to_client), outgoing: Rc::clone(&to_server) },
     };
     let mut server = TlsStream {
-        connection: server(&authority).into(),
+        connection: server(&authority)?.into(),
         pipe: Pipe { incoming: to_server, outgoing: to_client },
     };
     while client.connection.is_handshaking() || server.connection.is_handshaking() {
         for end in [&mut client, &mut server] {
-            end.send_sealed().expect(REFUSED);
+            end.send_sealed()?;
             if end.connection.read_tls(&mut end.pipe).is_ok() {
-                end.connection.process_new_packets().expect(REFUSED);
+                end.connection.process_new_packets()?;
             }
         }
     }
-    (client, server)
+    Ok((client, server))
 }
 
-fn client(authority: &Authority) -> ClientConnection {
+fn client(authority: &Authority) -> Result<ClientConnection, SetupError> {
     let mut roots = RootCertStore::empty();
-    roots.add(authority.root.clone()).expect(REFUSED);
-    let (chain, key) = authority.leaf("client");
-    let config =
-        ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).expect(REFUSED);
-    let config = config.with_root_certificates(roots).with_client_auth_cert(chain, key).expect(REFUSED);
-    let name = SERVER_NAME.try_into().expect("invariant: a DNS name");
-    ClientConnection::new(Arc::new(config), name).expect(REFUSED)
+    roots.add(authority.root.clone())?;
+    let (chain, key) = authority.leaf("client")?;
+    let config = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
+    let config = config.with_root_certificates(roots).with_client_auth_cert(chain, key)?;
+    Ok(ClientConnection::new(Arc::new(config), SERVER_NAME.try_into()?)?)
 }
 
-fn server(authority: &Authority) -> ServerConnection {
-    let (chain, key) = authority.leaf("server");
-    let config =
-        ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).expect(REFUSED);
-    let mut config = config.with_no_client_auth().with_single_cert(chain, key).expect(REFUSED);
+fn server(authority: &Authority) -> Result<ServerConnection, SetupError> {
+    let (chain, key) = authority.leaf("server")?;
+    let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key)?;
     config.send_tls13_tickets = 0;
-    ServerConnection::new(Arc::new(config)).expect(REFUSED)
+    Ok(ServerConnection::new(Arc::new(config))?)
 }
 
 /// The suite that every layer uses.
