@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 #[command(
     name = "ringway",
     version,
-    after_help = "Settings come from the environment; see docs/operations.md."
+    after_help = "Settings come from the environment; a start without them names those it needs."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

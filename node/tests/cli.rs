@@ -1,8 +1,13 @@
 //! The binary from outside: arguments, exit codes, what it says when it does not start.
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn ringway(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
@@ -155,4 +160,62 @@ fn redirection_of_all_pods_goes_on_past_one_that_fails() {
     assert_eq!(out(&removed), "shop/cart: not redirected any more\n");
     let without = ringway(&["redirect", "remove", "--all"], &[]);
     assert!(err(&without).contains("RINGWAY_PODS_PATH"), "{}", err(&without));
+}
+
+/// The proxy as a child, ended when dropped.
+struct Proxy(Child);
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn probe(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nhost: probe\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_proxy_starts_serves_a_pod_and_ends_when_told() {
+    let Some(namespace) = Namespace::new("start") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let netns = namespace.path();
+    let pods = format!(
+        "pods: [{{uid: a, name: cart, namespace: shop, serviceAccount: x, netns: {}}}]\n",
+        netns.display()
+    );
+    std::fs::create_dir(directory.path().join("ca")).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .args(["proxy", "ztunnel"])
+        .env("LOCAL_XDS_PATH", file("mesh.yaml", "workloads: []\n"))
+        .env("RINGWAY_PODS_PATH", file("pods.yaml", &pods))
+        .env("RINGWAY_CA_DIR", directory.path().join("ca"))
+        .env("READINESS_BIND_ADDRESS", free.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut proxy = Proxy(child);
+    let mut lines = BufReader::new(proxy.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+
+    assert!(lines.any(|line| line.contains("pod added\tuid=\"a\" pod=shop/cart")), "it ended before");
+    while !probe(free).ends_with("\r\n\r\nready\n") {}
+    let listening = Command::new("ip").args(["netns", "exec", &namespace.0, "ss", "-Hltn"]).output().unwrap();
+    for port in [":15001 ", ":15006 ", ":15008 "] {
+        assert!(out(&listening).contains(port), "{port}: {}", out(&listening));
+    }
+
+    kill(Pid::from_raw(i32::try_from(proxy.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(proxy.0.wait().unwrap().code(), Some(0));
+    assert!(lines.last().unwrap().ends_with("\tinfo\tproxy\tended"));
 }

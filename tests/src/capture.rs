@@ -18,6 +18,9 @@ use crate::wire::Wire;
 /// How long tcpdump may take to begin and to end.
 const TCPDUMP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of each packet that are kept where payload matters. In immediate mode every packet takes a slot of this size in
+/// the kernel's ring; a slot of 64 KiB holds all but the end of the largest packet that segmentation offload makes.
+pub const PAYLOAD_BYTES: u32 = 65_000;
 /// Bytes of each packet that are kept where only headers and openings matter.
 pub const HEADERS_BYTES: u32 = 256;
 
@@ -41,12 +44,12 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// On a link inside `netns` by which `beyond` is reached, keeping `bytes` of every packet (0: all).
+    /// On a link inside `netns` by which `beyond` is reached, keeping `bytes` of every packet.
     pub fn start(netns: &Netns, link: &str, beyond: IpAddr, bytes: u32) -> Result<Self> {
         let file = Run::current()?.unique_directory("capture")?.join("pcap");
         let mut command = Command::new("tcpdump");
         // Written packet by packet (-U, immediate mode), as root in our directory (-Z); -B is in KiB.
-        command.args(["-i", link, "-U", "--immediate-mode", "-n", "-Z", "root", "-B", "16384"]);
+        command.args(["-i", link, "-U", "--immediate-mode", "-n", "-Z", "root", "-B", "65536"]);
         command.args(["-s", &bytes.to_string(), "-w"]).arg(&file);
         command.arg(format!("tcp or udp port {MARK_PORT}"));
         let mut process = Process::start("tcpdump", netns, &mut command)?;
@@ -56,15 +59,15 @@ impl Capture {
         Ok(Self { process, file, mark })
     }
 
-    /// On the node's end of a pod's link: all that comes to the pod and leaves it, whole packets.
+    /// On the node's end of a pod's link: all that comes to the pod and leaves it, with payload.
     pub fn of_pod(lab: &Lab, pod: &Pod) -> Result<Self> {
         let node = lab.nodes().iter().find(|node| node.name == pod.node_name);
-        Self::start(&node.context("a pod of another lab")?.netns, &pod.link, pod.ipv4.into(), 0)
+        Self::start(&node.context("a pod of another lab")?.netns, &pod.link, pod.ipv4.into(), PAYLOAD_BYTES)
     }
 
-    /// On a node's uplink: all that goes between it and `other` nodes, whole packets.
+    /// On a node's uplink: all that goes between it and `other` nodes, with payload.
     pub fn of_uplink(node: &Node, other: &Node) -> Result<Self> {
-        Self::start(&node.netns, "eth0", other.ipv4().into(), 0)
+        Self::start(&node.netns, "eth0", other.ipv4().into(), PAYLOAD_BYTES)
     }
 
     /// Ends the capture: the file, as tcpdump wrote it. An error when the kernel dropped packets.

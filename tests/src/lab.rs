@@ -11,6 +11,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Result, ensure};
 
@@ -19,7 +20,7 @@ use crate::netns::Netns;
 /// The MTU of every link unless told otherwise: Ethernet's.
 pub const MTU_DEFAULT: u32 = 1500;
 
-/// Pods of a lab: their further addresses have to fit into a node's /16.
+/// Pods ever added to a node: their further addresses have to fit into its /16.
 const PODS_MAX: u8 = 60;
 
 /// Further addresses of one pod.
@@ -115,6 +116,8 @@ pub struct Node {
     pub name: String,
     pub netns: Netns,
     number: u8,
+    /// The last byte of the next pod's address: none is used twice, even after a pod has gone.
+    next_host: AtomicU8,
 }
 
 impl Node {
@@ -153,8 +156,6 @@ pub struct Lab {
     mtu: u32,
     nodes: Vec<Arc<Node>>,
     pods: Vec<Arc<Pod>>,
-    /// Pods ever added: an address is not used twice.
-    added: u8,
 }
 
 impl Lab {
@@ -166,7 +167,7 @@ impl Lab {
         let fabric = Netns::new("fabric")?;
         fabric
             .ip_batch(&format!("link add br0 mtu {mtu} type bridge mcast_snooping 0\nlink set br0 up\n"))?;
-        Ok(Self { fabric, mtu, nodes: Vec::new(), pods: Vec::new(), added: 0 })
+        Ok(Self { fabric, mtu, nodes: Vec::new(), pods: Vec::new() })
     }
 
     pub fn nodes(&self) -> &[Arc<Node>] {
@@ -185,7 +186,7 @@ impl Lab {
     pub fn add_node(&mut self) -> Result<Arc<Node>> {
         let number = u8::try_from(self.nodes.len() + 1)?;
         let netns = Netns::new(&format!("node{number}"))?;
-        let node = Node { name: format!("node{number}"), netns, number };
+        let node = Node { name: format!("node{number}"), netns, number, next_host: AtomicU8::new(2) };
         let (mtu, name) = (self.mtu, node.netns.name());
         self.fabric.ip_batch(&format!(
             "link add n{number} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {name}\n\
@@ -214,10 +215,9 @@ impl Lab {
 
     /// Adds a pod to a node.
     pub fn add_pod(&mut self, node: &Node, spec: PodSpec) -> Result<Arc<Pod>> {
-        let host = self.added + 2;
+        let host = node.next_host.fetch_add(1, Ordering::Relaxed);
         ensure!(u32::from(spec.more_addresses) <= ADDRESSES_MAX, "at most {ADDRESSES_MAX} more addresses");
-        ensure!(self.added < PODS_MAX, "at most {PODS_MAX} pods");
-        self.added += 1;
+        ensure!(host < PODS_MAX + 2, "at most {PODS_MAX} pods on a node");
         let number = node.number;
         let pod = Pod {
             netns: Netns::new(&spec.name)?,

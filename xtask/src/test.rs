@@ -46,7 +46,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut outcomes = Vec::new();
     let mut filter: Vec<&str> = options.filter.iter().map(String::as_str).collect();
     if !options.system {
-        let arguments = [&["test", "--workspace", "--no-fail-fast"], &filter[..]].concat();
+        // The system tests are in a module of that name; here they would only be passed over.
+        let arguments =
+            [&["test", "--workspace", "--no-fail-fast", "--"], &filter[..], &["--skip", "whole::"]];
+        let arguments = arguments.concat();
         outcomes.push(run_tests("crates", &mut workspace::cargo(&arguments))?);
     }
     let incomplete = Run::current()?.unique_directory("test")?.join("incomplete");

@@ -41,7 +41,7 @@ fn level_text(level: tracing::Level) -> &'static str {
 
 /// The part of the program a line is from, without the crate's name.
 fn scope(target: &str) -> &str {
-    target.strip_prefix("control::").unwrap_or(target)
+    ["control::", "ringway::"].iter().find_map(|name| target.strip_prefix(name)).unwrap_or(target)
 }
 
 /// Lines with tabs between their parts.

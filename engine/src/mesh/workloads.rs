@@ -196,8 +196,10 @@ mod tests {
             Some("uid-2"),
             "the newer one of a stateful set"
         );
+        workloads.remove("uid-2");
+        assert_eq!(uid(workloads.by_pod(name, "shop", account)), Some("uid-1"), "which has gone");
         workloads.remove("uid-1");
-        assert_eq!(uid(workloads.by_pod(name, "shop", account)), Some("uid-2"));
+        assert_eq!(uid(workloads.by_pod(name, "shop", account)), None);
     }
 
     #[test]

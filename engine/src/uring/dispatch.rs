@@ -99,7 +99,10 @@ impl Inner {
     fn tell(&self, cqe: Cqe, on: &mut dyn FnMut(Completion)) -> usize {
         let step = match Target::of(cqe.user_data) {
             Target::Op(id) => self.completed(id, cqe),
-            Target::Cancel(id) => self.cancel_failed(id),
+            Target::Cancel(id) => {
+                self.cancel_failed(id);
+                Step::Nothing
+            }
             Target::Doorbell => self.rung(cqe),
             Target::Nobody => Step::Nothing,
         };
@@ -131,9 +134,8 @@ impl Inner {
             Kind::Accept => self.accepted(core, id, cqe),
             Kind::Recv { .. } => self.received(core, id, cqe),
             Kind::Send { .. } => self.sent(core, id, cqe),
-            Kind::Poll { .. } => finish(core, id, Outcome::Polled(value(cqe.result))),
             Kind::Watch { .. } => self.watched(core, id, cqe),
-            Kind::Connect { .. } => finish(core, id, Outcome::Connected(value(cqe.result).map(drop))),
+            Kind::Poll { .. } | Kind::Connect { .. } => finish(core, id, Outcome::Polled(value(cqe.result))),
         }
     }
 
@@ -170,7 +172,10 @@ impl Inner {
                 self.count_received(mode, &lease);
                 Some(Received::Data(lease))
             }
-            (Found::Data | Found::Failed, _) => Some(Received::Failed(error(cqe.result))),
+            (Found::Data, None) => {
+                Some(Received::Failed(io::Error::other("bytes came without their buffer")))
+            }
+            (Found::Failed, _) => Some(Received::Failed(error(cqe.result))),
             (Found::Eof, _) => Some(Received::Eof),
             (Found::Cancelled, _) => Some(Received::Cancelled),
             (Found::Nothing, _) => None,
@@ -257,13 +262,12 @@ impl Inner {
     }
 
     /// The kernel did not find the operation to cancel: it has just ended, or is between two states. Then once more.
-    fn cancel_failed(&self, id: OpId) -> Step {
+    pub(super) fn cancel_failed(&self, id: OpId) {
         let mut core = self.core.borrow_mut();
         if core.ops.get_mut(id).is_some_and(|slot| slot.state == State::Kernel && slot.cancelled) {
             self.counters.cancels_again.one();
             core.pending.push_back(Request::Cancel(id));
         }
-        Step::Nothing
     }
 
     fn again(&self, core: &mut Core, id: OpId) {
@@ -279,22 +283,16 @@ impl Inner {
         let group = usize::from(mode.group());
         let buffers = &self.groups[group];
         let enough = buffers.available() >= usize::from(buffers.config().buffers) / PLENTY_FRACTION;
-        let plenty = enough && core.starving[group].is_empty();
-        if let Some(slot) = core.ops.get_mut(id)
-            && let Kind::Recv { scarce, .. } = &mut slot.kind
-            && !plenty
-        {
-            *scarce = true;
+        let short = !enough || !core.starving[group].is_empty();
+        let Some(slot) = core.ops.get_mut(id) else { return };
+        let Kind::Recv { scarce, .. } = &mut slot.kind else { return };
+        *scarce = short;
+        if short {
             slot.state = State::Starving;
             core.starving[group].push_back(id);
-            return;
+        } else {
+            self.again(core, id);
         }
-        if let Some(slot) = core.ops.get_mut(id)
-            && let Kind::Recv { scarce, .. } = &mut slot.kind
-        {
-            *scarce = false;
-        }
-        self.again(core, id);
     }
 
     /// A receive found no buffer. Who was fed and found none again keeps its place.

@@ -39,8 +39,8 @@ impl Driver {
         })
         .await;
         match outcome {
-            Outcome::Connected(Err(_)) if expired => Err(io::ErrorKind::TimedOut.into()),
-            Outcome::Connected(result) => result,
+            Outcome::Polled(Err(_)) if expired => Err(io::ErrorKind::TimedOut.into()),
+            Outcome::Polled(result) => result.map(drop),
             _ => Err(unexpected()),
         }
     }

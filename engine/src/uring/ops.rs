@@ -140,9 +140,13 @@ pub(super) enum Owner {
 pub(super) enum Outcome {
     Accepted(io::Result<OwnedFd>),
     Received(Received),
-    Sent { buffer: Vec<u8>, sent: usize, result: io::Result<()> },
+    Sent {
+        buffer: Vec<u8>,
+        sent: usize,
+        result: io::Result<()>,
+    },
+    /// Also a connect.
     Polled(io::Result<u32>),
-    Connected(io::Result<()>),
 }
 
 // === impl OpId ===
@@ -399,7 +403,6 @@ impl Outcome {
             Self::Received(result) => Completion::Received { token, result, more },
             Self::Sent { buffer, sent, result } => Completion::Sent { token, buffer, sent, result },
             Self::Polled(result) => Completion::Polled { token, result },
-            Self::Connected(result) => Completion::Polled { token, result: result.map(|()| 0) },
         }
     }
 }

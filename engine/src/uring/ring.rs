@@ -47,8 +47,12 @@ pub(super) struct Ring {
     /// From `Box::into_raw`, so that `submitter`, which holds the registered fd, can borrow from it; freed in `drop`.
     ring: NonNull<IoUring>,
     submitter: Submitter<'static>,
-    #[cfg(test)]
+    /// Whether enters name the ring by its registered fd. At most 16 rings of a thread can be registered; without it an
+    /// enter looks its fd up, no more.
     pub(super) registered: bool,
+    /// Errors that the next enters fail with, the kernel left out.
+    #[cfg(test)]
+    pub(super) refusals: std::cell::RefCell<std::collections::VecDeque<i32>>,
     /// For every enter that may sleep: a shard that waits for its peers is idle, not waiting for a disk (6.15). Older
     /// kernels show it as I/O wait, which looks alarming and means nothing.
     idle: EnterFlags,
@@ -85,16 +89,16 @@ impl Ring {
         let ring = NonNull::from(Box::leak(Box::new(ring)));
         // SAFETY: the box is freed in `drop` only, after the last use of `submitter`; nothing borrows it mutably.
         let mut submitter = unsafe { ring.as_ref() }.submitter();
-        // At most 16 rings of a thread can be registered; without it an enter looks its fd up, no more.
-        let _registered = submitter.register_ring_fd().is_ok();
+        let registered = submitter.register_ring_fd().is_ok();
         // SAFETY: as above.
         let quiet = unsafe { ring.as_ref() }.params().is_feature_no_iowait();
         let idle = if quiet { EnterFlags::NO_IOWAIT } else { EnterFlags::empty() };
         Ok(Self {
             ring,
             submitter,
+            registered,
             #[cfg(test)]
-            registered: _registered,
+            refusals: std::cell::RefCell::default(),
             idle,
         })
     }
@@ -195,6 +199,10 @@ impl Ring {
         flags: EnterFlags,
         arguments: Option<&SubmitArgs<'_, '_>>,
     ) -> io::Result<u32> {
+        #[cfg(test)]
+        if let Some(errno) = self.refusals.borrow_mut().pop_front() {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         // SAFETY: `arguments` is the structure that EXT_ARG announces and lives across the call; without EXT_ARG it is
         // null, a signal mask not given.
         let taken = unsafe { self.submitter.enter(submit, complete, flags.bits(), arguments) }?;
@@ -204,8 +212,11 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // The registration holds the ring: without this it would live until the thread ends.
-        let _ = self.submitter.unregister_ring_fd();
+        if self.registered {
+            // The registration holds the ring: without this it would live until the thread ends.
+            let unregistered = self.submitter.unregister_ring_fd();
+            debug_assert!(unregistered.is_ok());
+        }
         // SAFETY: `ring` came from a box in `new` and is freed only here; `submitter` has no Drop and is not used again.
         drop(unsafe { Box::from_raw(self.ring.as_ptr()) });
     }

@@ -18,7 +18,7 @@ use crate::wire::HBONE_PORT;
 
 /// A listener and the thread that accepts on it, both ended on drop.
 #[derive(Debug)]
-struct Accepting {
+pub(super) struct Accepting {
     listener: Arc<std::net::TcpListener>,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -26,7 +26,7 @@ struct Accepting {
 
 impl Accepting {
     /// `serve` runs inside `netns` on a thread of its own for every connection.
-    fn start(
+    pub(super) fn start(
         netns: &Netns,
         port: u16,
         serve: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static,

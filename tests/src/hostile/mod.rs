@@ -4,4 +4,5 @@
 
 pub mod frames;
 pub mod impostor;
+pub mod relay;
 pub mod tls;

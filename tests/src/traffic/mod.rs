@@ -8,6 +8,7 @@ pub mod pattern;
 pub mod server;
 pub mod transfer;
 
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -33,6 +34,17 @@ pub fn connect_here(address: SocketAddr) -> std::io::Result<TcpStream> {
     stream.set_read_timeout(Some(PATIENCE_TIMEOUT))?;
     stream.set_write_timeout(Some(PATIENCE_TIMEOUT))?;
     Ok(stream)
+}
+
+/// Reads once. A read with a timeout, unlike one without, is not taken up again by the kernel when the process was
+/// stopped for a moment.
+pub fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            end => return end,
+        }
+    }
 }
 
 /// Makes the close of `stream` an RST.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-use super::{PATIENCE_TIMEOUT, pattern, transfer};
+use super::{PATIENCE_TIMEOUT, pattern, read, transfer};
 use crate::netns::Netns;
 
 /// Connections waiting to be accepted: bursts of thousands come at once.
@@ -189,10 +189,10 @@ fn serve(service: Service, stream: &TcpStream, peer: SocketAddr, received: &Atom
 }
 
 fn echo(stream: &TcpStream, received: &AtomicU64) -> io::Result<()> {
-    let (mut reader, mut writer) = (stream, stream);
+    let mut writer = stream;
     let mut buffer = vec![0; 64 << 10];
     loop {
-        match reader.read(&mut buffer)? {
+        match read(stream, &mut buffer)? {
             0 => return stream.shutdown(Shutdown::Write),
             count => {
                 received.fetch_add(count as u64, Ordering::AcqRel);
@@ -203,11 +203,11 @@ fn echo(stream: &TcpStream, received: &AtomicU64) -> io::Result<()> {
 }
 
 /// Reads to the end; how many bytes came.
-fn drain(mut stream: &TcpStream, received: &AtomicU64) -> io::Result<u64> {
+fn drain(stream: &TcpStream, received: &AtomicU64) -> io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let mut total = 0;
     loop {
-        match stream.read(&mut buffer)? {
+        match read(stream, &mut buffer)? {
             0 => return Ok(total),
             count => {
                 total += count as u64;

@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::pattern;
+use super::{pattern, read};
 
 /// Written and read at once.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -63,14 +63,14 @@ pub fn send_pattern(mut stream: &TcpStream, count: u64) -> io::Result<()> {
 }
 
 /// Receives `count` bytes and compares them.
-pub fn receive_pattern(mut stream: &TcpStream, count: u64) -> io::Result<()> {
+pub fn receive_pattern(stream: &TcpStream, count: u64) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut received = 0;
     while received < count {
         let room = CHUNK_BYTES.min(usize::try_from(count - received).unwrap_or(CHUNK_BYTES));
-        let chunk = match stream.read(&mut buffer[..room])? {
+        let chunk = match read(stream, &mut buffer[..room])? {
             0 => return Err(wrong(format!("the end came after {received} of {count} bytes"))),
-            read => &buffer[..read],
+            count => &buffer[..count],
         };
         pattern::check(received, chunk).map_err(|at| wrong(format!("byte {at} of {count} is wrong")))?;
         received += chunk.len() as u64;
@@ -79,8 +79,8 @@ pub fn receive_pattern(mut stream: &TcpStream, count: u64) -> io::Result<()> {
 }
 
 /// The peer's end, and nothing before it.
-pub fn expect_end(mut stream: &TcpStream) -> io::Result<()> {
-    match stream.read(&mut [0])? {
+pub fn expect_end(stream: &TcpStream) -> io::Result<()> {
+    match read(stream, &mut [0])? {
         0 => Ok(()),
         _ => Err(wrong("bytes after the end".to_owned())),
     }

@@ -4,21 +4,25 @@
 //! ztunnel says INCOMPLETE where there is none, and passes; xtask counts and names those.
 #![allow(clippy::unwrap_used)]
 
-mod addresses;
-mod bulk;
-mod closing;
-mod command;
-mod enrolment;
-mod first;
-mod hostile;
-mod interop;
-mod kit;
-mod lifecycle;
-mod privileges;
-mod rotation;
-mod standing;
-mod status;
-mod trust;
+/// The first part of every test's name, by which the run of the crates' own tests leaves them out.
+mod whole {
+    mod addresses;
+    mod bulk;
+    mod closing;
+    mod command;
+    mod enrolment;
+    mod first;
+    mod h2spec;
+    mod hostile;
+    mod interop;
+    mod kit;
+    mod lifecycle;
+    mod privileges;
+    mod rotation;
+    mod standing;
+    mod status;
+    mod trust;
+}
 
 use std::io::Write;
 use std::sync::Arc;

@@ -8,12 +8,12 @@ pub(crate) fn commands(cluster: &Cluster) -> String {
     let node = node.map_or("", |node| node.netns.name());
     format!(
         "left up; to play with:\n\
-         \x20 ip netns exec {from} curl http://{to}:{HTTP_PORT}/ -o /dev/null -v\n\
+         \x20 ip netns exec {from} curl -v -o /dev/null http://{to}:{HTTP_PORT}/\n\
          \x20 ip netns exec {from} iperf3 -c {to}\n\
-         \x20 ip netns exec {from} curl telnet://{to}:{ECHO_PORT}\n\
-         \x20 ip netns exec {node} tcpdump -nn -i {link}          what comes to {name}\n\
-         \x20 ip netns exec {from} iptables-save -t nat       redirection in a pod\n\
-         \x20 ip netns exec {node} curl -s localhost:15021/healthz/ready\n\
+         \x20 ip netns exec {from} curl telnet://{to}:{ECHO_PORT}           (it answers what you type)\n\
+         \x20 ip netns exec {from} iptables-save -t nat                   (redirection in a pod)\n\
+         \x20 ip netns exec {node} tcpdump -nn -i {link}                  (what comes to {name} and leaves it)\n\
+         \x20 ip netns exec {node} curl localhost:15021/healthz/ready\n\
          \x20 cat {xds}\n\
          pods: {pods}\n\
          down again: cargo xtask demo --down",

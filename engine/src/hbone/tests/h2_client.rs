@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::super::*;
 use super::peers::{Application, HELLO, Purpose, Server, run};
-use super::random::Random;
+use super::random::{Random, content_bytes_max};
 
 type Sender = SendRequest<Bytes>;
 
@@ -184,9 +184,8 @@ async fn tunnel(
     sent.unwrap();
 }
 
-fn any_builder(random: &mut Random) -> Builder {
+fn any_builder(window: u32, random: &mut Random) -> Builder {
     let mut builder = Builder::new();
-    let window = 16 + random.length(300_000) as u32;
     builder
         .enable_push(false)
         .initial_window_size(window)
@@ -199,11 +198,12 @@ fn any_builder(random: &mut Random) -> Builder {
 
 async fn converse(seed: u64) {
     let mut random = Random::new(seed);
-    let settings = Settings { stream_window: 16 + random.length(300_000) as u32, ..Settings::server() };
-    let builder = any_builder(&mut random);
+    let settings = Settings { stream_window: random.window(), ..Settings::server() };
+    let window = random.window();
+    let builder = any_builder(window, &mut random);
     let mut plans: Vec<(Purpose, Bytes)> = Vec::new();
     for _ in 0..12 {
-        let length = random.length(150_000);
+        let length = random.length(content_bytes_max(window, settings.stream_window));
         plans.push((Purpose::random(&mut random), random.bytes(length).into()));
     }
     let mut greeted: Vec<Bytes> = plans
@@ -231,7 +231,7 @@ async fn converse(seed: u64) {
 
 #[test]
 fn conversations() {
-    for seed in 0..20 {
+    for seed in 0..40 {
         block_on(converse(seed));
     }
 }

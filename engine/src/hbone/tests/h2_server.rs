@@ -8,7 +8,7 @@ use tokio::io::DuplexStream;
 
 use super::super::*;
 use super::peers::{Application, Client, HELLO, Purpose, run};
-use super::random::Random;
+use super::random::{Random, content_bytes_max};
 
 /// Serves every stream by its purpose until the client closes; what greeted clients sent.
 async fn serve(io: DuplexStream, builder: Builder, mut random: Random) -> Vec<Vec<u8>> {
@@ -85,10 +85,10 @@ async fn echo(
     out.send_data(Bytes::new(), true)
 }
 
-fn any_builder(random: &mut Random) -> Builder {
+fn any_builder(window: u32, random: &mut Random) -> Builder {
     let mut builder = Builder::new();
     builder
-        .initial_window_size(16 + random.length(300_000) as u32)
+        .initial_window_size(window)
         .initial_connection_window_size(65_535 + random.length(1 << 20) as u32)
         .max_frame_size(16_384 + random.length(1 << 20) as u32)
         .max_concurrent_streams(1 + random.below(20) as u32)
@@ -104,12 +104,12 @@ fn block_on(future: impl Future<Output = ()>) {
 
 async fn converse(seed: u64) {
     let mut random = Random::new(seed);
-    let builder = any_builder(&mut random);
+    let (window, stream_window) = (random.window(), random.window());
+    let builder = any_builder(window, &mut random);
     let (ours, theirs) = tokio::io::duplex(1 + random.length(100_000));
-    let stream_window = 16 + random.length(300_000) as u32;
     let credit_batch = 1 + random.below(stream_window as usize) as u32;
     let settings = Settings { stream_window, credit_batch, ..Settings::client() };
-    let mut client = Client::new(12, 150_000, &mut random);
+    let mut client = Client::new(12, content_bytes_max(window, stream_window), &mut random);
     let mut out = Vec::new();
     let session = Session::client(&settings, &mut out);
     let schedule = Random::new(random.next());
@@ -210,12 +210,17 @@ fn windows_that_shrink_and_grow_in_the_middle() {
     block_on(async {
         let (ours, theirs) = tokio::io::duplex(4_096);
         let mut random = Random::new(9);
-        let mut client = Client::new(6, 400_000, &mut random);
-        client.tunnels.iter_mut().for_each(|tunnel| tunnel.purpose = Purpose::Echo);
+        let mut client = Client::new(6, 1, &mut random);
+        for tunnel in &mut client.tunnels {
+            tunnel.purpose = Purpose::Echo;
+            tunnel.content = random.bytes(200_000);
+        }
         let server = async {
             let mut connection = h2::server::handshake(theirs).await.unwrap();
             let mut schedule = Random::new(4);
             let mut streams = Vec::new();
+            // Fewer than what is taken for a flood.
+            let mut changes = 0;
             loop {
                 tokio::select! {
                     accepted = connection.accept() => match accepted {
@@ -226,15 +231,17 @@ fn windows_that_shrink_and_grow_in_the_middle() {
                         }
                         None => break,
                     },
-                    () = tokio::task::yield_now() => {
+                    () = tokio::task::yield_now(), if changes < 80 => {
                         // One change at a time is on its way; h2 refuses more.
-                        let _ = connection.set_initial_window_size(1 + schedule.length(100_000) as u32);
+                        let window = 1 + schedule.length(100_000) as u32;
+                        changes += usize::from(connection.set_initial_window_size(window).is_ok());
                     }
                 }
             }
             for stream in streams {
                 stream.await.unwrap();
             }
+            assert!(changes > 20, "{changes}");
         };
         let mut out = Vec::new();
         let session = Session::client(&Settings::client(), &mut out);

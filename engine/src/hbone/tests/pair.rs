@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::peers::{Application, Client, Server, receive};
-use super::random::Random;
+use super::random::{Random, content_bytes_max};
 use super::rig::frames;
 
 /// One end: a session, its application and what it wrote.
@@ -26,7 +26,7 @@ impl<A: Application> End<A> {
 
 /// Settings with windows of any size. The greeting of [`Server`] needs a few bytes at once.
 fn any_settings(base: Settings, random: &mut Random) -> Settings {
-    let stream_window = 16 + random.length(200_000) as u32;
+    let stream_window = random.window();
     let credit_batch = 1 + random.below(stream_window as usize) as u32;
     Settings { stream_window, credit_batch, streams_max: 1 + random.below(20) as u32, ..base }
 }
@@ -34,12 +34,13 @@ fn any_settings(base: Settings, random: &mut Random) -> Settings {
 fn converse(seed: u64) {
     let mut random = Random::new(seed);
     let mut out = Vec::new();
-    let settings = any_settings(Settings::client(), &mut random);
-    let session = Session::client(&settings, &mut out);
-    let mut client = End { session, application: Client::new(20, 150_000, &mut random), out };
+    let ours = any_settings(Settings::client(), &mut random);
+    let theirs = any_settings(Settings::server(), &mut random);
+    let session = Session::client(&ours, &mut out);
+    let bytes_max = content_bytes_max(ours.stream_window, theirs.stream_window);
+    let mut client = End { session, application: Client::new(20, bytes_max, &mut random), out };
     let mut out = Vec::new();
-    let settings = any_settings(Settings::server(), &mut random);
-    let session = Session::server(&settings, &mut out);
+    let session = Session::server(&theirs, &mut out);
     let mut server = End { session, application: Server::new(&mut random), out };
 
     let mut turns = 0;
@@ -62,7 +63,7 @@ fn converse(seed: u64) {
 
 #[test]
 fn conversations() {
-    for seed in 0..30 {
+    for seed in 0..150 {
         converse(seed);
     }
 }

@@ -170,7 +170,10 @@ impl Application for Client {
                 self.waiting.push(slot as usize);
             }
             Event::Reset { stream, slot, code, .. } => {
-                self.at(slot, stream).finished = Some(Finish::Reset(code));
+                let tunnel = self.at(slot, stream);
+                // A server that has said all asks with NO_ERROR for the rest not to be sent (RFC 9113 §8.1).
+                tunnel.finished.get_or_insert(Finish::Reset(code));
+                tunnel.ended = true;
             }
             Event::Window { .. } | Event::Settings | Event::Pong { .. } => {}
             Event::Request { .. } | Event::GoAway { .. } => panic!("{event:?}"),

@@ -1,5 +1,10 @@
 //! A small seeded generator (SplitMix64): the same seed gives the same schedule.
 
+/// How much to send through two windows, so that tiny ones do not take for ever.
+pub(super) fn content_bytes_max(one: u32, other: u32) -> usize {
+    (200 * one.min(other) as usize).min(150_000)
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
@@ -27,6 +32,11 @@ impl Random {
 
     pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.next() as u8).collect()
+    }
+
+    /// A stream window, from tiny to large.
+    pub(super) fn window(&mut self) -> u32 {
+        16 + self.length(300_000) as u32
     }
 
     /// Lengths as they come in traffic: mostly small, sometimes large.

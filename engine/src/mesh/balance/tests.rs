@@ -22,6 +22,7 @@ fn shares(endpoints: Vec<Workload>, service: &Service, source: &Workload) -> BTr
             *shares.entry(choice.workload.uid.to_string()).or_default() += 1;
         }
     }
+    assert!([0, 64].contains(&shares.values().sum::<usize>()), "some entropy leads nowhere: {shares:?}");
     shares
 }
 
@@ -175,6 +176,7 @@ fn locality_decides_as_the_mode_says() {
         })
     };
     let near = || place("near", "", "eu", "eu-1");
+    let full = || Workload { capacity: 0, ..place("full", "", "eu", "eu-1") };
     let same_region = || place("region", "", "eu", "eu-2");
     let far = || place("far", "", "us", "us-1");
     // The same zone name in another region: the zone does not count, because the region does not match.
@@ -189,6 +191,13 @@ fn locality_decides_as_the_mode_says() {
         ("strict without preferences", Mode::Strict, &[], vec![near(), far()], &["far", "near"]),
         ("failover: the best", Mode::Failover, region_zone, vec![near(), same_region(), far()], &["near"]),
         ("failover: the next best", Mode::Failover, region_zone, vec![same_region(), far()], &["region"]),
+        (
+            "failover: the best that has capacity",
+            Mode::Failover,
+            region_zone,
+            vec![full(), same_region()],
+            &["region"],
+        ),
         ("failover: whoever is left", Mode::Failover, region_zone, vec![far()], &["far"]),
         ("a gap ends the count", Mode::Failover, region_zone, vec![odd(), far()], &["far", "odd"]),
         ("failover without preferences", Mode::Failover, &[], vec![near(), far()], &["far", "near"]),

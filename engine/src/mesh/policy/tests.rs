@@ -97,14 +97,23 @@ fn values_are_alternatives_and_negations_exclude() {
     }
 }
 
+/// What is said of it, the condition, whether it holds for the cart's identity, and whether it holds for a plain
+/// connection.
+type Case = (&'static str, Match, bool, bool);
+
+fn check(cases: Vec<Case>) {
+    for (says, condition, with_identity, plain) in cases {
+        assert_eq!(matches(vec![rule(condition.clone())], Some(CART)), with_identity, "{says}, the cart");
+        assert_eq!(matches(vec![rule(condition)], None), plain, "{says}, plain");
+    }
+}
+
 #[test]
-fn each_field_looks_at_its_own_fact() {
-    let block = |text: &str| text.parse::<IpNet>().unwrap();
+fn fields_about_the_identity_look_at_it() {
     let account =
         |namespace: &str, name: &str| ServiceAccount { namespace: namespace.into(), name: name.into() };
     let d = Match::default;
-    // Each: the condition, whether it holds for the cart's identity, and whether it holds for a plain connection.
-    let cases: Vec<(&str, Match, bool, bool)> = vec![
+    let cases: Vec<Case> = vec![
         ("namespace", Match { namespaces: any_of([exact("shop")]), ..d() }, true, false),
         ("another namespace", Match { namespaces: any_of([exact("bank")]), ..d() }, false, false),
         ("not a namespace", Match { namespaces: none_of([exact("shop")]), ..d() }, false, true),
@@ -148,6 +157,15 @@ fn each_field_looks_at_its_own_fact() {
             false,
             true,
         ),
+    ];
+    check(cases);
+}
+
+#[test]
+fn fields_about_addresses_look_at_them() {
+    let block = |text: &str| text.parse::<IpNet>().unwrap();
+    let d = Match::default;
+    let cases: Vec<Case> = vec![
         ("source", Match { source_ips: any_of([block("10.0.0.1/32")]), ..d() }, true, true),
         (
             "a block around the source",
@@ -180,10 +198,7 @@ fn each_field_looks_at_its_own_fact() {
         ("another port", port(8081), false, false),
         ("not the port", Match { destination_ports: none_of([8080]), ..d() }, false, false),
     ];
-    for (says, condition, with_identity, plain) in cases {
-        assert_eq!(matches(vec![rule(condition.clone())], Some(CART)), with_identity, "{says}, the cart");
-        assert_eq!(matches(vec![rule(condition)], None), plain, "{says}, plain");
-    }
+    check(cases);
 }
 
 #[test]

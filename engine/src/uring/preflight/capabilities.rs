@@ -3,6 +3,8 @@
 
 use super::{Failure, Requirement, status_field};
 
+const SYS_ADMIN_BIT: u32 = 21;
+
 /// A capability by its bit (linux/capability.h).
 struct Capability {
     name: &'static str,
@@ -18,7 +20,7 @@ const WANTED: [Capability; 3] = [
     },
     Capability {
         name: "CAP_SYS_ADMIN",
-        bit: 21,
+        bit: SYS_ADMIN_BIT,
         purpose: "entering the network namespaces of pods (in-pod mode only)",
     },
     Capability {
@@ -29,12 +31,20 @@ const WANTED: [Capability; 3] = [
 ];
 
 pub(super) fn check(status: &str) -> impl Iterator<Item = Requirement> {
-    let effective = status_field(status, "CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    let effective = effective(status);
     WANTED.iter().map(move |capability| Requirement {
         name: capability.name,
         outcome: judge(capability, effective),
         fatal: false,
     })
+}
+
+pub(super) fn is_admin(status: &str) -> bool {
+    effective(status).is_some_and(|mask| mask & 1 << SYS_ADMIN_BIT != 0)
+}
+
+fn effective(status: &str) -> Option<u64> {
+    u64::from_str_radix(status_field(status, "CapEff")?, 16).ok()
 }
 
 fn judge(capability: &Capability, effective: Option<u64>) -> Result<String, Failure> {
@@ -67,6 +77,7 @@ mod tests {
             let status = format!("CapPrm:\tffffffffffffffff\nCapEff:\t{mask}\n");
             let found: Vec<_> = check(&status).map(|requirement| requirement.outcome.is_ok()).collect();
             assert_eq!(found, there, "{mask}");
+            assert_eq!(is_admin(&status), there[1], "{mask}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::super::buffers::GroupConfig;
 use super::super::completion::{Completion, Received, RecvMode, Token};
 use super::super::driver::{Driver, DriverConfig};
 use super::super::ring::Ring;
-use super::{Failure, Requirement, status_field};
+use super::{Failure, Requirement, capabilities, status_field};
 
 /// The first kernel with DEFER_TASKRUN. Multishot receives and rings of buffers are older.
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -27,6 +27,8 @@ const DO_ALLOW: &str = "allow io_uring_setup, io_uring_enter and io_uring_regist
 struct Facts {
     /// The sysctl kernel.io_uring_disabled, where the kernel has it (6.6).
     disabled: Option<u32>,
+    /// Whether the process has CAP_SYS_ADMIN, to which that sysctl may reserve io_uring.
+    admin: bool,
     /// Whether the process runs under a seccomp filter.
     filtered: bool,
     release: String,
@@ -62,6 +64,7 @@ pub(in super::super) fn explain_setup_now(error: &io::Error) -> Failure {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let facts = Facts {
         disabled: disabled.ok().and_then(|text| text.trim().parse().ok()),
+        admin: capabilities::is_admin(&status),
         filtered: status_field(&status, "Seccomp") == Some("2"),
         release: release.trim().to_owned(),
     };
@@ -69,14 +72,14 @@ pub(in super::super) fn explain_setup_now(error: &io::Error) -> Failure {
 }
 
 fn explain_setup(error: &io::Error, facts: &Facts) -> Failure {
-    let Facts { disabled, filtered, release } = facts;
+    let Facts { disabled, admin, filtered, release } = facts;
     let too_old = parse_release(release).is_some_and(|version| version < KERNEL_MIN);
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) if *disabled == Some(2) => Failure::new(
             "io_uring is switched off on this node (sysctl kernel.io_uring_disabled=2)",
             "set kernel.io_uring_disabled=0 on the node",
         ),
-        Some(libc::EPERM | libc::EACCES) if *disabled == Some(1) && !filtered => Failure::new(
+        Some(libc::EPERM | libc::EACCES) if *disabled == Some(1) && !admin => Failure::new(
             "io_uring is reserved to CAP_SYS_ADMIN and one group on this node (sysctl kernel.io_uring_disabled=1)",
             "set kernel.io_uring_disabled=0 on the node, name the proxy's group in kernel.io_uring_group, or give the \
              proxy CAP_SYS_ADMIN",

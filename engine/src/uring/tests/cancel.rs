@@ -169,6 +169,21 @@ fn a_starving_receive_can_be_cancelled() {
 }
 
 #[test]
+fn a_cancel_that_did_not_find_its_operation_is_sent_again() {
+    let mut shard = Shard::new();
+    let (near, _far) = tcp_pair();
+    let op = shard.driver.recv(near.as_fd(), RecvMode::Chatty, Token(1));
+    shard.turn(false);
+    // As if the kernel had answered ENOENT to a first cancel.
+    shard.driver.inner.core.borrow_mut().ops.get_mut(op).unwrap().cancelled = true;
+    shard.driver.inner.cancel_failed(op);
+    assert!(matches!(shard.next_received(Token(1)), (Received::Cancelled, false)));
+    // The operation has ended meanwhile: nothing to send again.
+    shard.driver.inner.cancel_failed(op);
+    assert_eq!(shard.driver.counters().cancels_again, 1);
+}
+
+#[test]
 fn cancel_then_close_sends_fin_at_once() {
     let mut shard = Shard::new();
     let (near, mut far) = tcp_pair();

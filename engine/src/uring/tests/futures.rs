@@ -270,3 +270,47 @@ fn a_waker_that_drops_its_task_may_come_back_to_the_driver() {
         shard.turn(false);
     }
 }
+
+#[test]
+fn many_tasks_of_an_executor_share_the_driver() {
+    const TASKS: usize = 50;
+    let mut shard = Shard::poor();
+    let driver = shard.driver.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    driver.accept(listener.as_fd(), Token(1));
+    let executor = async_executor::LocalExecutor::new();
+    let done = std::rc::Rc::new(std::cell::Cell::new(0));
+    for task in 0..TASKS {
+        let (driver, done) = (driver.clone(), std::rc::Rc::clone(&done));
+        let client = async move {
+            let socket = tcp_socket();
+            driver.connect(socket.as_fd(), address, far_off()).await.unwrap();
+            let question = pattern_bytes(task as u64, 0..3_000);
+            let question = driver.send_all(socket.as_fd(), question).await.unwrap();
+            driver.sleep_until(driver.now() + Duration::from_millis(task as u64 % 7)).await;
+            let mut answer = Vec::new();
+            while answer.len() < question.len() {
+                answer.extend_from_slice(&driver.recv_some(socket.as_fd()).await.unwrap().unwrap());
+            }
+            assert!(answer == question);
+            done.set(done.get() + 1);
+        };
+        executor.spawn(client).detach();
+    }
+    while done.get() < TASKS {
+        while executor.try_tick() {}
+        shard.turn(done.get() < TASKS);
+        for completion in shard.told.drain(..) {
+            let Completion::Accepted { result: Ok(fd), .. } = completion else { panic!("{completion:?}") };
+            let driver = driver.clone();
+            let echo = async move {
+                while let Some(lease) = driver.recv_some(fd.as_fd()).await.unwrap() {
+                    driver.send_all(fd.as_fd(), lease.to_vec()).await.unwrap();
+                }
+            };
+            executor.spawn(echo).detach();
+        }
+    }
+    driver.shutdown();
+}

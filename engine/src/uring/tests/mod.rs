@@ -17,8 +17,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -178,15 +178,21 @@ fn reset_on_close(stream: &TcpStream) {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Bytes that show loss and disorder: byte `n` of the stream `seed`.
-fn pattern(seed: u64, position: usize) -> u8 {
-    let mixed =
-        (position as u64 ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    (mixed >> 32) as u8
-}
-
+/// Bytes that show loss and disorder: what the stream `seed` carries at the positions `range`.
 fn pattern_bytes(seed: u64, range: std::ops::Range<usize>) -> Vec<u8> {
-    range.map(|position| pattern(seed, position)).collect()
+    // A prime, so that no buffer size divides it.
+    const ROUND: usize = 65_521;
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    let mixed = |at: usize| ((at as u64 + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32) as u8;
+    let round = BYTES.get_or_init(|| (0..ROUND).map(mixed).collect());
+    let mut bytes = Vec::with_capacity(range.len());
+    let mut at = (range.start + seed as u16 as usize * 577) % ROUND;
+    while bytes.len() < range.len() {
+        let end = ROUND.min(at + range.len() - bytes.len());
+        bytes.extend_from_slice(&round[at..end]);
+        at = end % ROUND;
+    }
+    bytes
 }
 
 /// Sends until the socket takes no more. Returns how many bytes it took.

@@ -105,3 +105,42 @@ fn accepts_survive_a_completion_queue_that_overflows() {
     );
     assert!(shard.driver.counters().overflows > 0);
 }
+
+#[test]
+fn what_the_kernel_refuses_for_a_while_is_submitted_later() {
+    for errno in [libc::EAGAIN, libc::EBUSY, libc::ENOMEM] {
+        // Refused in the enter of the turn, with what is staged, and while staging more than the queue holds.
+        for operations in [1, 20] {
+            let mut shard = small(8);
+            let (near, _far) = tcp_pair();
+            for index in 0..operations {
+                shard.driver.writable(near.as_fd(), Token(index as u64));
+            }
+            shard.driver.inner.ring.refusals.borrow_mut().extend([errno; 6]);
+            shard.turn_until(|told| told.len() == operations);
+            assert_each_once(&shard.told, operations);
+            assert!(shard.driver.counters().refused > 0);
+        }
+    }
+}
+
+#[test]
+fn a_refused_turn_gives_the_shard_the_word_instead_of_waiting() {
+    let mut shard = small(8);
+    let (near, _far) = tcp_pair();
+    shard.driver.watch(near.as_fd(), Token(1));
+    shard.driver.inner.ring.refusals.borrow_mut().push_back(libc::EAGAIN);
+    // Nothing to tell: it would wait without end for an operation the kernel does not have.
+    assert_eq!(shard.turn(true), 0);
+    assert_eq!(shard.driver.counters().refused, 1);
+}
+
+#[test]
+fn an_error_that_does_not_pass_says_that_the_ring_is_lost() {
+    for (errno, cause) in [(libc::EBADR, "lost some"), (libc::EFAULT, "cannot be used any more")] {
+        let shard = small(8);
+        shard.driver.inner.ring.refusals.borrow_mut().push_back(errno);
+        let error = shard.driver.turn(true, &mut drop).unwrap_err();
+        assert!(error.to_string().contains(cause), "{error}");
+    }
+}

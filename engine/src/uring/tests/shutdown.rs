@@ -70,6 +70,20 @@ fn waiting_futures_are_woken_by_shutdown() {
 }
 
 #[test]
+fn sleeping_futures_are_woken_by_shutdown() {
+    let shard = Shard::new();
+    let mut sleep = Box::pin(shard.driver.sleep_until(Instant::now() + Duration::from_secs(3_600)));
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&flag));
+    assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    shard.driver.shutdown();
+    // Neither sleeper nor driver holds the other's waker any more.
+    assert!(flag.0.load(Ordering::Acquire));
+    drop(waker);
+    assert_eq!(Arc::strong_count(&flag), 1);
+}
+
+#[test]
 fn what_is_asked_for_after_shutdown_is_cancelled_and_no_turn_hangs() {
     let mut shard = Shard::new();
     let driver = shard.driver.clone();

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io::Write;
 
 /// Turns within which a message on a quiet connection is told, however many floods there are.
-const TURNS_MAX: usize = 12;
+const TURNS_MAX: usize = 6;
 
 /// A quiet connection among floods, whose sockets are full at every turn; `held` leases are kept at any time.
 fn quiet_among(floods: usize, held: usize) {

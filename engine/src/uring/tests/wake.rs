@@ -205,3 +205,54 @@ fn a_completion_and_a_timer_meet_in_a_wait() {
     }
     ringer.join().unwrap();
 }
+
+#[test]
+fn what_needs_no_kernel_is_told_without_a_wait() {
+    let mut shard = Shard::new();
+    let (near, _far) = tcp_pair();
+    let op = shard.driver.recv(near.as_fd(), RecvMode::Chatty, Token(1));
+    shard.driver.cancel(op);
+    shard.driver.send(near.as_fd(), Vec::new(), 0, Token(2));
+    assert_eq!(shard.turn(true), 2);
+    // Before the driver was made: due for certain.
+    shard.driver.timer(Instant::now().checked_sub(Duration::from_secs(60)).unwrap(), Token(3));
+    assert_eq!(shard.turn(true), 1);
+    assert_eq!(shard.driver.counters().waits, 0);
+}
+
+#[test]
+fn a_signal_does_not_end_a_wait() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let mut shard = Shard::new();
+    // Without SA_RESTART.
+    let action = nix::sys::signal::SigAction::new(
+        nix::sys::signal::SigHandler::Handler(nothing),
+        nix::sys::signal::SaFlags::empty(),
+        nix::sys::signal::SigSet::empty(),
+    );
+    // SAFETY: the handler does nothing; no other test uses this signal.
+    unsafe { nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGUSR2, &action) }.unwrap();
+    // SAFETY: always succeeds.
+    let waiting = unsafe { libc::pthread_self() };
+    let doorbell = shard.driver.doorbell();
+    let disturber = thread::spawn(move || {
+        for _ in 0..300 {
+            // SAFETY: that thread waits for this one before it ends.
+            assert_eq!(unsafe { libc::pthread_kill(waiting, libc::SIGUSR2) }, 0);
+            thread::yield_now();
+        }
+        doorbell.ring();
+    });
+    assert_eq!(shard.turn(true), 1);
+    assert!(matches!(shard.told.as_slice(), [Completion::Doorbell]));
+    disturber.join().unwrap();
+}
+
+#[test]
+fn an_interrupted_wait_begins_again() {
+    let mut shard = Shard::new();
+    shard.driver.inner.ring.refusals.borrow_mut().extend([libc::EINTR; 3]);
+    shard.driver.timer(Instant::now(), Token(1));
+    assert_eq!(shard.turn(true), 1);
+    assert_eq!(shard.driver.counters().turns, 1);
+}

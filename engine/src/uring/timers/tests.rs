@@ -64,6 +64,18 @@ fn following_next_tick_misses_nothing_and_ends() {
 }
 
 #[test]
+fn the_next_round_of_the_present_slot_comes_after_this_round_of_the_others() {
+    let mut wheel = Wheel::new();
+    let now = 3 << 30;
+    wheel.advance(now);
+    wheel.insert(now + (1 << 36), 1);
+    wheel.insert(now + (1 << 31), 2);
+    assert!(wheel.next_tick() <= Some(now + (1 << 31)));
+    assert_eq!(fire(&mut wheel, now + (1 << 31)), [2]);
+    assert_eq!(fire(&mut wheel, now + (1 << 36)), [1]);
+}
+
+#[test]
 fn a_cancelled_timer_is_gone_and_its_id_stale() {
     let mut wheel = Wheel::new();
     let first = wheel.insert(10, 1);

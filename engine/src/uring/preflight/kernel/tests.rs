@@ -3,7 +3,11 @@
 use super::*;
 
 fn facts(disabled: Option<u32>, filtered: bool, release: &str) -> Facts {
-    Facts { disabled, filtered, release: release.to_owned() }
+    Facts { disabled, admin: false, filtered, release: release.to_owned() }
+}
+
+fn admin(facts: Facts) -> Facts {
+    Facts { admin: true, ..facts }
 }
 
 #[test]
@@ -12,7 +16,9 @@ fn a_failed_set_up_names_who_forbids_it() {
         (libc::EPERM, facts(Some(2), false, "6.8.0"), "io_uring_disabled=2"),
         (libc::EPERM, facts(Some(2), true, "6.8.0"), "io_uring_disabled=2"),
         (libc::EPERM, facts(Some(1), false, "6.8.0"), "io_uring_disabled=1"),
-        (libc::EPERM, facts(Some(1), true, "6.8.0"), "seccomp"),
+        (libc::EPERM, facts(Some(1), true, "6.8.0"), "io_uring_disabled=1"),
+        (libc::EPERM, admin(facts(Some(1), true, "6.8.0")), "seccomp"),
+        (libc::EPERM, admin(facts(Some(2), true, "6.8.0")), "io_uring_disabled=2"),
         (libc::EPERM, facts(Some(0), true, "6.8.0"), "seccomp"),
         (libc::EPERM, facts(None, true, "6.1.0"), "seccomp"),
         (libc::EPERM, facts(Some(0), false, "6.8.0"), "neither by sysctl nor by seccomp"),

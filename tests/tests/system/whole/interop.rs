@@ -9,7 +9,7 @@ use testkit::mesh::{Mesh, MeshOptions, two_pods};
 use testkit::process::wait_until;
 use testkit::proxy::ProxyKind::{self, Ringway, Ztunnel};
 use testkit::traffic::server::{Server, Service};
-use testkit::traffic::{connect, transfer};
+use testkit::traffic::{connect, read, transfer};
 
 use crate::needs;
 
@@ -78,7 +78,7 @@ fn talk(kinds: [ProxyKind; 2]) {
     gone.unwrap();
     let mut reset = open(RESET_PORT);
     reset.write_all(b"x").unwrap();
-    let end = reset.read(&mut [0]).map_err(|error| error.kind());
+    let end = read(&reset, &mut [0]).map_err(|error| error.kind());
     // A ztunnel turns resets into ends; ringway as the client's side cannot know what the other kept from it.
     assert!(end == Ok(0) || end == Err(ErrorKind::ConnectionReset), "{end:?}");
     mesh.expect_running().unwrap();

@@ -10,7 +10,7 @@ use testkit::lab::{Lab, Pod, PodSpec};
 use testkit::mesh::{Mesh, MeshOptions};
 use testkit::process::wait_until;
 use testkit::traffic::server::{Server, Service};
-use testkit::traffic::{PATIENCE_TIMEOUT, abort, connect, pattern, transfer};
+use testkit::traffic::{PATIENCE_TIMEOUT, abort, connect, pattern, read, transfer};
 
 use crate::needs;
 
@@ -118,7 +118,7 @@ fn a_reset_of_the_server_reaches_the_client_as_a_reset() {
     needs!(Ringway);
     Ways::new().each(Service::Reset, |way, mut stream, _| {
         stream.write_all(b"x").unwrap();
-        let end = stream.read(&mut [0]);
+        let end = read(&stream, &mut [0]);
         assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset), "{way}");
     });
 }
@@ -139,8 +139,8 @@ fn a_port_nobody_listens_on_ends_the_connection() {
     let ways = Ways::new();
     for (way, client, server) in &ways.pairs {
         // A captured connection is accepted before its end is known; then it ends without a byte.
-        if let Ok(mut stream) = connect(&client.netns, (server.ipv4, 9999)) {
-            let end = stream.read(&mut [0]);
+        if let Ok(stream) = connect(&client.netns, (server.ipv4, 9999)) {
+            let end = read(&stream, &mut [0]);
             let is_end =
                 matches!(&end, Ok(0)) || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
             assert!(is_end, "{way}");
