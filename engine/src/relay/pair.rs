@@ -83,6 +83,18 @@ impl Pair {
         &self.pod
     }
 
+    /// Which directions carry a transfer.
+    #[cfg(test)]
+    pub(crate) fn modes(&self) -> [bool; 2] {
+        [self.lanes[0].intake.is_bulk(), self.lanes[1].intake.is_bulk()]
+    }
+
+    /// Bytes that wait for their readers.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.outlet.pending()).sum()
+    }
+
     fn is_finished(&self) -> bool {
         self.lanes.iter().all(|lane| lane.shut && lane.outlet.pending() == 0)
     }

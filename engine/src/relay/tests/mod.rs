@@ -6,5 +6,6 @@ pub(crate) mod fixture;
 mod allocations;
 mod bytes;
 mod endings;
+mod pairs;
 mod standing;
 mod tunnels;
