@@ -97,7 +97,10 @@ async fn admit(shard: &Rc<Shard>, requested: &Requested) -> Result<(Arc<Workload
         let source = snapshot.workload_by_ip(tunnel.remote.ip());
         let known =
             record.clone().with_destination(Some(&workload)).with_service(delivery.service.as_deref());
-        *record = source.map_or(known.clone(), |source| known.with_source(source));
+        *record = match source {
+            Some(source) => known.with_source(source),
+            None => known,
+        };
         record.source_identity = Some(tunnel.peer.clone());
         record.destination_identity = Some(workload.identity.clone());
         record.hbone_destination = Some(delivery.target);

@@ -3,7 +3,6 @@
 use super::Finding;
 use super::source::Source;
 
-/// The engine's tests need it for the allocator that counts.
 /// Besides the engine's two modules: global allocators that count, which can't be written without.
 const ALLOWED: [&str; 5] = [
     "engine/src/uring/",
