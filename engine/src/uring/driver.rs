@@ -143,13 +143,7 @@ impl Driver {
     /// buffers is not shown; the receive goes on, in turn with others, when leases come back. The kernel hands out at
     /// most about 32 buffers of one chatty socket per turn.
     pub fn recv(&self, fd: BorrowedFd<'_>, mode: RecvMode, token: Token) -> OpId {
-        let kind = Kind::Recv { mode, once: mode == RecvMode::Bulk, scarce: false, bytes_max: u32::MAX };
-        self.inner.start(fd.as_raw_fd(), kind, Owner::Table(token))
-    }
-
-    /// A bulk receive of at most so many bytes, however large its buffer: what is received as one piece is sent as one.
-    pub fn recv_at_most(&self, fd: BorrowedFd<'_>, bytes_max: u32, token: Token) -> OpId {
-        let kind = Kind::Recv { mode: RecvMode::Bulk, once: true, scarce: false, bytes_max };
+        let kind = Kind::Recv { mode, once: mode == RecvMode::Bulk, scarce: false };
         self.inner.start(fd.as_raw_fd(), kind, Owner::Table(token))
     }
 

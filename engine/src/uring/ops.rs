@@ -106,8 +106,6 @@ pub(super) enum Kind {
         once: bool,
         /// Takes one buffer at a time, because its group has run out before.
         scarce: bool,
-        /// Leaves the rest of its buffer unused.
-        bytes_max: u32,
     },
     Send {
         buffer: Vec<u8>,
@@ -341,13 +339,12 @@ impl Slot {
             Kind::Accept => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK).build()
             }
-            Kind::Recv { mode: RecvMode::Chatty, once: false, scarce: false, .. } => {
+            Kind::Recv { mode: RecvMode::Chatty, once: false, scarce: false } => {
                 opcode::RecvMulti::new(fd, CHATTY).build()
             }
-            Kind::Recv { mode, bytes_max, .. } => {
+            Kind::Recv { mode, .. } => {
                 let group = mode.group();
-                let length = sizes[usize::from(group)].min(*bytes_max);
-                opcode::Recv::new(fd, std::ptr::null_mut(), length)
+                opcode::Recv::new(fd, std::ptr::null_mut(), sizes[usize::from(group)])
                     .buf_group(group)
                     .build()
                     .flags(Flags::BUFFER_SELECT)
