@@ -23,9 +23,11 @@ const SERVICE_UNAVAILABLE: u16 = 503;
 pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
     let Accepted { socket, source, destination, .. } = accepted;
     let record = ConnectionRecord::new(Direction::Inbound, source, destination);
-    let Some(credentials) = shard.own_credentials(&pod).await else {
-        let identity = shard.own_identity(&pod);
-        return refuse(&shard, socket, record, SetupError::NoCertificate(identity));
+    let Some(workload) = shard.own_workload(&pod).await else {
+        return refuse(&shard, socket, record, Ending::UnknownWorkload(&pod));
+    };
+    let Some(credentials) = shard.own_credentials(&workload).await else {
+        return refuse(&shard, socket, record, SetupError::NoCertificate(workload.identity.clone()));
     };
     let hello = match Handshake::server(&credentials) {
         Ok(hello) => hello,
@@ -131,10 +133,9 @@ async fn reach(shard: &Shard, requested: &Requested, target: SocketAddr) -> Resu
 }
 
 impl Shard {
-    /// The pod's certificate, waited for a moment if it has only just been asked for.
-    async fn own_credentials(&self, pod: &LocalPod) -> Option<Arc<Credentials>> {
-        let identity = self.own_identity(pod);
+    /// The certificate of a workload of ours, waited for a moment if it has only just been asked for.
+    pub(crate) async fn own_credentials(&self, workload: &Workload) -> Option<Arc<Credentials>> {
         let deadline = self.driver.now() + SNAPSHOT_WAIT;
-        self.await_in_snapshot(deadline, |snapshot| snapshot.credentials(&identity).cloned()).await
+        self.await_in_snapshot(deadline, |snapshot| snapshot.credentials(&workload.identity).cloned()).await
     }
 }

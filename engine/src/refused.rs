@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mesh::{Identity, Refusal, Workload};
+use crate::mesh::{Refusal, Workload};
 use crate::net;
 use crate::observe::ConnectionRecord;
 use crate::shard::{Key, LocalPod, Shard};
@@ -58,11 +58,6 @@ impl Shard {
             snapshot.workload_of_pod(&name.name, &name.namespace, &name.service_account).cloned()
         })
         .await
-    }
-
-    pub(crate) fn own_identity(&self, pod: &LocalPod) -> Identity {
-        let name = &pod.workload;
-        self.snapshot().settings().identity("", &name.namespace, &name.service_account)
     }
 
     /// Adds to the record of a connection that is being set up.

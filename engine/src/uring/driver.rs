@@ -23,6 +23,11 @@ use super::timers::{Clock, TimerId, Wheel};
 
 /// The kernel's limit for a submission queue.
 const ENTRIES_MAX: u32 = 32_768;
+/// What a transfer is received in: sealed and framed, it is one full segment of the wire. The kernel sends up to 45 x
+/// 1,448 = 65,160 bytes as one at the usual MTU; 65,024 bytes become a DATA frame in four records of 65,121. A few
+/// bytes more, and every send has a small segment of its own behind it: at 128 KiB that cost a quarter of the throughput
+/// (docs/perf/bulk-buffers.md).
+const BULK_BYTES: u32 = 65_024;
 /// The kernel takes no more slices in one call (UIO_MAXIOV).
 const SLICES_MAX: usize = 1_024;
 /// How long `shutdown` waits for the kernel to end what it cancelled, before it leaves the memory behind.
@@ -368,12 +373,12 @@ impl Core {
 // === impl DriverConfig ===
 
 impl Default for DriverConfig {
-    /// 2 MiB of small buffers, 8 MiB of large ones, none of it touched before it is needed.
+    /// 2 MiB of small buffers, 4 MiB of large ones, none of it touched before it is needed.
     fn default() -> Self {
         Self {
             entries: 512,
             chatty: GroupConfig { buffers: 128, size: 16 * 1024 },
-            bulk: GroupConfig { buffers: 64, size: 128 * 1024 },
+            bulk: GroupConfig { buffers: 64, size: BULK_BYTES },
         }
     }
 }
