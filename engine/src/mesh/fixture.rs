@@ -18,7 +18,7 @@ pub(super) fn identity(text: &str) -> Identity {
 }
 
 /// A healthy HBONE workload of `shop` that has no address yet.
-pub(super) fn workload(uid: &str) -> Workload {
+pub(crate) fn workload(uid: &str) -> Workload {
     Workload {
         uid: uid.into(),
         name: format!("{uid}-pod").into(),

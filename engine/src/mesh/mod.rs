@@ -26,7 +26,7 @@ mod workload;
 mod workloads;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 pub use address::{AddressError, NetworkAddress, NetworkCidr, ServiceName};
 pub use authorise::{Decision, Denial, DryRun, Inbound, Verdict, authorise};

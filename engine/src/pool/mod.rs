@@ -122,6 +122,11 @@ impl Pool {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(crate) fn forget_pod(&mut self, pod: &LocalPod) {
         self.entries.retain(|key, _| key.pod != pod.uid);
     }

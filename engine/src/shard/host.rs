@@ -113,7 +113,7 @@ async fn live(plan: Plan, ready: mpsc::Sender<(usize, Result<Doorbell, String>)>
 
 impl Shard {
     /// One turn: set-up tasks, then one send per socket that has something, then the ring, then what it brought.
-    fn turn(self: &Rc<Self>) -> io::Result<()> {
+    pub(super) fn turn(self: &Rc<Self>) -> io::Result<()> {
         let idle = self.run_tasks();
         self.tables.borrow_mut().flush();
         // What the flush ended may have woken a task.
@@ -188,7 +188,7 @@ impl Shard {
     }
 
     /// Accepts nothing more, tells every peer, and lets what runs come to its end.
-    fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.draining.set(true);
         let pods: Vec<_> = self.pods.borrow().values().map(Rc::clone).collect();
         for pod in pods {
@@ -202,7 +202,7 @@ impl Shard {
     }
 
     /// Closes everything that is left, and the ring.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         let uids: Vec<_> = self.pods.borrow().keys().map(Arc::clone).collect();
         for uid in uids {
             self.cut_pod(&uid, "connection closed due to connection drain");

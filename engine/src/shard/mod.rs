@@ -9,6 +9,8 @@ mod pods;
 mod promise;
 mod table;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
