@@ -416,14 +416,16 @@ pub(super) async fn run<A: Application>(
     let mut has_more = false;
     while !out.is_empty() || !is_done(application, &session) {
         let room = random.length(buffer.len());
+        // In a fixed order, so that a seed gives the same schedule each time.
         tokio::select! {
-            read = reader.read(&mut buffer[..room]) => match read {
-                Ok(0) | Err(_) => return,
-                Ok(length) => receive(&mut session, application, &buffer[..length], &mut random, &mut out),
-            },
+            biased;
             written = writer.write(&out), if !out.is_empty() => match written {
                 Ok(length) => drop(out.drain(..length)),
                 Err(_) => return,
+            },
+            read = reader.read(&mut buffer[..room]) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(length) => receive(&mut session, application, &buffer[..length], &mut random, &mut out),
             },
             () = tokio::task::yield_now(), if has_more => {}
         }
