@@ -68,7 +68,8 @@ fn a_drained_proxy_finishes_what_runs_and_takes_nothing_new() {
     });
     refused.unwrap();
     echo(&mut standing).expect("the connection that was open is still served");
-    transfer.join().unwrap().expect("the transfer that was running ends as it should");
+    let transferred = transfer.join().unwrap();
+    transferred.unwrap_or_else(|error| panic!("the transfer that was running: {error}\n{}", mesh.written()));
     assert!(mesh.process(1).is_running(), "it waits for the connection that is open");
     drop(standing);
     let status = mesh.process(1).wait(PATIENCE_TIMEOUT).unwrap();
