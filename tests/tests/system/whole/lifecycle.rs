@@ -51,15 +51,15 @@ fn a_drained_proxy_finishes_what_runs_and_takes_nothing_new() {
     let (lab, client, server) = two_pods().unwrap();
     let proxy = ProxyOptions::default().environment("CONNECTION_TERMINATION_DEADLINE", "60s");
     let mut mesh = crate::start(lab, MeshOptions { proxy, ..MeshOptions::default() });
-    let exchange = Server::start(&server.netns, PORT, Service::Exchange).unwrap();
+    let _exchange = Server::start(&server.netns, PORT, Service::Exchange).unwrap();
     let echo_server = Server::start(&server.netns, ECHO_PORT, Service::Echo).unwrap();
     let mut standing = connect(&client.netns, (server.ipv4, ECHO_PORT)).unwrap();
     echo(&mut standing).unwrap();
     let running = connect(&client.netns, (server.ipv4, PORT)).unwrap();
+    let watched = running.try_clone().unwrap();
     let transfer = thread::spawn(move || transfer::exchange(&running, 128 << 20));
-    // Only what has reached the application is running.
-    wait_until("the transfer to begin", PATIENCE_TIMEOUT, || Ok((exchange.accepted() == 1).then_some(())))
-        .unwrap();
+    // Only what has been answered is running.
+    assert_eq!(watched.peek(&mut [0]).unwrap(), 1);
     mesh.process(1).signal(Signal::SIGTERM).unwrap();
     // From some moment on nobody new gets in, though who is in stays.
     let refused = wait_until("a refusal", Duration::from_secs(20), || {
@@ -68,7 +68,8 @@ fn a_drained_proxy_finishes_what_runs_and_takes_nothing_new() {
     });
     refused.unwrap();
     echo(&mut standing).expect("the connection that was open is still served");
-    transfer.join().unwrap().expect("the transfer that was running ends as it should");
+    let transferred = transfer.join().unwrap();
+    transferred.unwrap_or_else(|error| panic!("the transfer that was running: {error}\n{}", mesh.written()));
     assert!(mesh.process(1).is_running(), "it waits for the connection that is open");
     drop(standing);
     let status = mesh.process(1).wait(PATIENCE_TIMEOUT).unwrap();
