@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::mesh::{self, Authority, Decision, Inbound, Workload};
+use crate::mesh::{self, Authority, Decision, Identity, Inbound, Workload};
 use crate::net::{self, Accepted};
 use crate::observe::{ConnectionRecord, Direction};
 use crate::pool::{self, CONNECT_TIMEOUT, SetupError, Side, TunnelFacts};
@@ -26,7 +26,7 @@ pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: 
     let Some(workload) = shard.own_workload(&pod).await else {
         return refuse(&shard, socket, record, Ending::UnknownWorkload(&pod));
     };
-    let Some(credentials) = shard.own_credentials(&workload).await else {
+    let Some(credentials) = shard.own_credentials(&workload.identity).await else {
         return refuse(&shard, socket, record, SetupError::NoCertificate(workload.identity.clone()));
     };
     let hello = match Handshake::server(&credentials) {
@@ -122,7 +122,7 @@ async fn reach(shard: &Shard, requested: &Requested, target: SocketAddr) -> Resu
     let TunnelFacts { pod, remote, .. } = &*requested.tunnel;
     let unavailable = |cause: io::Error| Denied {
         status: SERVICE_UNAVAILABLE,
-        cause: format!("connecting to the application at {target} failed: {cause}"),
+        cause: format!("connecting to the application at {target} failed: {cause}; does it listen there?"),
         early: false,
     };
     let source = pod.transparent.then(|| remote.ip());
@@ -133,9 +133,9 @@ async fn reach(shard: &Shard, requested: &Requested, target: SocketAddr) -> Resu
 }
 
 impl Shard {
-    /// The certificate of a workload of ours, waited for a moment if it has only just been asked for.
-    pub(crate) async fn own_credentials(&self, workload: &Workload) -> Option<Arc<Credentials>> {
+    /// The certificate for an identity of ours, waited for a moment if it has only just been asked for.
+    pub(crate) async fn own_credentials(&self, identity: &Identity) -> Option<Arc<Credentials>> {
         let deadline = self.driver.now() + SNAPSHOT_WAIT;
-        self.await_in_snapshot(deadline, |snapshot| snapshot.credentials(&workload.identity).cloned()).await
+        self.await_in_snapshot(deadline, |snapshot| snapshot.credentials(identity).cloned()).await
     }
 }

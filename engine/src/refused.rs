@@ -40,8 +40,8 @@ impl Display for Ending<'_> {
         match self {
             Self::UnknownWorkload(pod) => write!(
                 f,
-                "failed to fetch information about local workload {}/{} (service account {}): the control plane \
-                 announced no such workload within 5 s",
+                "failed to fetch information about local workload {}/{} (service account {}): neither \
+                 the mesh file nor a control plane announced it within 5 s",
                 pod.workload.namespace, pod.workload.name, pod.workload.service_account
             ),
             Self::Refused(refusal) => write!(f, "{refusal}; {}", refusal.cure()),

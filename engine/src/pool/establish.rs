@@ -34,11 +34,16 @@ pub(crate) enum SetupError {
         "connecting to the peer's proxy at {target} failed: {cause}; is port 15008 open between the nodes?"
     )]
     Connect { target: SocketAddr, cause: String },
-    #[error("the peer's proxy at {target} did not finish the handshake within 10 s")]
+    #[error(
+        "the peer's proxy at {target} did not finish the handshake within 10 s; is it overloaded, or not a proxy?"
+    )]
     Slow { target: SocketAddr },
     #[error("the TLS handshake with {target} failed: {cause}")]
     Tls { target: SocketAddr, cause: String },
-    #[error("identity mismatch: {target} proved to be {found}, expected {expected}")]
+    #[error(
+        "identity mismatch: {target} proved to be {found}, expected {expected}; has the address passed to another pod, \
+         or is the mesh's view of it old?"
+    )]
     Identity { target: SocketAddr, found: Identity, expected: String },
     #[error("no certificate for {0}: the certificate source has not issued one yet")]
     NoCertificate(Identity),
@@ -52,7 +57,7 @@ pub(super) async fn client_tunnel(
 ) -> Result<Key, SetupError> {
     let target = key.target;
     let failed = |cause: io::Error| SetupError::Connect { target, cause: cause.to_string() };
-    let credentials = shard.snapshot().credentials(&key.source).cloned();
+    let credentials = shard.own_credentials(&key.source).await;
     let credentials = credentials.ok_or_else(|| SetupError::NoCertificate(key.source.clone()))?;
     let socket = net::to_network(&pod.netns, target, &shard.options, true).map_err(failed)?;
     let deadline = shard.driver.now() + CONNECT_TIMEOUT;

@@ -16,7 +16,10 @@ impl Tables {
     pub(crate) fn answered(&mut self, key: Key, status: u16) {
         let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.is_opening()) else { return };
         if status != 200 {
-            let cause = format!("the peer's proxy refused the connection: http status {status}");
+            let cause = format!(
+                "the peer's proxy refused the connection: http status {status} ({})",
+                refusal(status)
+            );
             return self.refuse_opening(key, ErrorCode::CANCEL, false, cause);
         }
         let Phase::Opening(promise) = std::mem::replace(&mut relay.phase, Phase::Open) else { return };
@@ -199,5 +202,15 @@ impl Tables {
         {
             relay.guard = Some(driver.watch(app.as_fd(), key.token(Kind::AppWatch)));
         }
+    }
+}
+
+/// What a status of the contract means, for whoever reads the log of this side.
+fn refusal(status: u16) -> &'static str {
+    match status {
+        400 => "it does not serve this address",
+        401 => "a policy there denies it",
+        503 => "it could not reach the application",
+        _ => "its log says why",
     }
 }
