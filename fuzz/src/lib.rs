@@ -5,6 +5,8 @@
 //! elsewhere the session is compared with itself, cut, handed over and delayed in another way.
 
 pub mod choices;
+#[cfg(feature = "oracle")]
 pub mod frames;
+#[cfg(feature = "oracle")]
 pub mod hpack;
 pub mod session;

@@ -110,14 +110,25 @@ fn block_on(future: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().block_on(&runtime, future);
 }
 
+/// Waits until some of `wanted` can be sent. `None`: the stream is over.
+pub(super) async fn capacity(
+    stream: &mut SendStream<Bytes>,
+    wanted: usize,
+) -> Result<Option<usize>, h2::Error> {
+    stream.reserve_capacity(wanted);
+    // `poll_capacity` waits for more, whatever is there already.
+    match stream.capacity() {
+        0 => std::future::poll_fn(|context| stream.poll_capacity(context)).await.transpose(),
+        some => Ok(Some(some)),
+    }
+}
+
 /// Sends everything as the windows allow, in chunks of any size.
 async fn send(mut stream: SendStream<Bytes>, content: Bytes, mut random: Random) -> Result<(), h2::Error> {
     let mut rest = content;
     while !rest.is_empty() {
         let wanted = rest.len().min(random.length(50_000));
-        stream.reserve_capacity(wanted);
-        let capacity = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
-        let Some(capacity) = capacity.transpose()? else { return Ok(()) };
+        let Some(capacity) = capacity(&mut stream, wanted).await? else { return Ok(()) };
         let piece = rest.split_to(capacity.min(wanted));
         stream.send_data(piece, false)?;
     }

@@ -7,6 +7,7 @@ use http::{Method, Request, Response, StatusCode};
 use tokio::io::DuplexStream;
 
 use super::super::*;
+use super::h2_client::capacity;
 use super::peers::{Application, Client, HELLO, Purpose, run};
 use super::random::{Random, content_bytes_max};
 
@@ -74,11 +75,9 @@ async fn echo(
         let mut data = data?;
         body.flow_control().release_capacity(data.len())?;
         while !data.is_empty() {
-            out.reserve_capacity(data.len().min(random.length(50_000)));
-            let Some(capacity) = std::future::poll_fn(|context| out.poll_capacity(context)).await else {
-                return Ok(());
-            };
-            let piece = data.split_to(capacity?.min(data.len()));
+            let wanted = data.len().min(random.length(50_000));
+            let Some(capacity) = capacity(out, wanted).await? else { return Ok(()) };
+            let piece = data.split_to(capacity.min(data.len()));
             out.send_data(piece, false)?;
         }
     }

@@ -349,13 +349,19 @@ impl Application for Server {
             if random.one_in(2) {
                 served.turn(session, random, out);
             }
-            has_more |= served.unreleased > 0 || session.sendable(served.stream) > 0;
+            has_more |= served.has_more(session);
         }
         has_more
     }
 }
 
 impl Served {
+    fn has_more(&self, session: &Session) -> bool {
+        let can_send = !self.queue.is_empty() && session.sendable(self.stream) > 0;
+        let can_end = self.queue.is_empty() && self.remote_ended;
+        !self.is_over && (self.unreleased > 0 || can_send || can_end)
+    }
+
     fn turn(&mut self, session: &mut Session, random: &mut Random, out: &mut Vec<u8>) {
         if self.unreleased > 0 {
             let some = 1 + random.below(self.unreleased);
