@@ -121,7 +121,7 @@ impl End {
 fn written_down(session: &Session) -> Vec<u8> {
     let mut w = Writer::default();
     session.write_down(&mut w);
-    w.finish()
+    w.finish().to_vec()
 }
 
 /// What a session writes, h2 can read.

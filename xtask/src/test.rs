@@ -51,6 +51,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             [&["test", "--workspace", "--no-fail-fast", "--"], &filter[..], &["--skip", "whole::"]];
         let arguments = arguments.concat();
         outcomes.push(run_tests("crates", &mut workspace::cargo(&arguments))?);
+        // The fuzz targets over seeded input: a workspace of their own, in the same target directory.
+        let fuzz = ["test", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target", "--"];
+        outcomes.push(run_tests("fuzz targets", &mut workspace::cargo(&[&fuzz[..], &filter[..]].concat()))?);
     }
     let incomplete = Run::current()?.unique_directory("test")?.join("incomplete");
     filter.push("--test-threads=1");
