@@ -7,7 +7,7 @@ use crate::mesh::{self, Authority, Decision, Inbound, Refusal};
 use crate::net::{self, Accepted};
 use crate::observe::{ConnectionRecord, Direction};
 use crate::pool::{self, CONNECT_TIMEOUT, SetupError, Side, TunnelFacts};
-use crate::refused::{Ending, refuse};
+use crate::refused::{Ending, Pending};
 use crate::shard::{LocalPod, Requested, Shard};
 use crate::tls::Handshake;
 
@@ -19,26 +19,24 @@ const SERVICE_UNAVAILABLE: u16 = 503;
 /// Takes a connection to 15008 through its handshake, and leaves the tunnel to the shard.
 pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
     let Accepted { socket, source, destination, .. } = accepted;
-    let mut record = ConnectionRecord::new(Direction::Inbound, source, destination);
+    let record = ConnectionRecord::new(Direction::Inbound, source, destination);
+    let mut pending = Pending::new(&shard, socket, record);
     let Some(credentials) = shard.own_credentials(&pod).await else {
-        let identity = shard.own_identity(&pod);
-        return refuse(&shard, socket, record, SetupError::NoCertificate(identity));
+        return pending.refuse(SetupError::NoCertificate(shard.own_identity(&pod)));
     };
     let hello = match Handshake::server(&credentials) {
         Ok(hello) => hello,
-        Err(cause) => return refuse(&shard, socket, record, cause),
+        Err(cause) => return pending.refuse(cause),
     };
-    match pool::handshake(&shard.driver, socket.as_fd(), hello, source).await {
-        Ok(established) => {
-            let peer = established.peer.clone();
-            let facts = TunnelFacts { side: Side::Server, pod, peer, local: destination, remote: source };
-            pool::begin(&shard, socket, facts, established);
-        }
-        Err(cause) => {
-            record.refused = true;
-            refuse(&shard, socket, record, cause);
-        }
-    }
+    let established = match pool::handshake(&shard.driver, pending.fd(), hello, source).await {
+        Ok(established) => established,
+        // The alert says why; an RST might destroy it on its way.
+        Err(cause) => return pending.close(cause),
+    };
+    let Some((socket, _)) = pending.lend() else { return };
+    let peer = established.peer.clone();
+    let facts = TunnelFacts { side: Side::Server, pod, peer, local: destination, remote: source };
+    pool::begin(&shard, socket, facts, established);
 }
 
 /// Takes one CONNECT of a tunnel to the application.
@@ -70,9 +68,9 @@ async fn deliver(shard: &Rc<Shard>, requested: &Requested) -> Result<(), (u16, S
         record.source_identity = Some(tunnel.peer.clone());
         record.hbone_destination = Some(delivery.target);
         record.destination_identity = Some(workload.identity.clone());
-        *record = record.clone().with_destination(Some(&workload)).with_service(delivery.service.as_deref());
+        record.set_destination(Some(&workload), delivery.service.as_deref());
         if let Some(source) = snapshot.workload_by_ip(tunnel.remote.ip()) {
-            *record = record.clone().with_source(source);
+            record.set_source(source);
             record.source_identity = Some(tunnel.peer.clone());
         }
     });
