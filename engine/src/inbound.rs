@@ -10,7 +10,7 @@ use crate::mesh::{self, Authority, Decision, Identity, Inbound, Workload};
 use crate::net::{self, Accepted};
 use crate::observe::{ConnectionRecord, Direction};
 use crate::pool::{self, CONNECT_TIMEOUT, SetupError, Side, TunnelFacts};
-use crate::refused::{Ending, SNAPSHOT_WAIT, refuse};
+use crate::refused::{Ending, Pending, SNAPSHOT_WAIT};
 use crate::shard::{LocalPod, Requested, Shard};
 use crate::tls::{Credentials, Handshake};
 
@@ -23,24 +23,26 @@ const SERVICE_UNAVAILABLE: u16 = 503;
 pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
     let Accepted { socket, source, destination, .. } = accepted;
     let record = ConnectionRecord::new(Direction::Inbound, source, destination);
+    let mut pending = Pending::new(&shard, socket, record);
     let Some(workload) = shard.own_workload(&pod).await else {
-        return refuse(&shard, socket, record, Ending::UnknownWorkload(&pod));
+        return pending.refuse(Ending::UnknownWorkload(&pod));
     };
     let Some(credentials) = shard.own_credentials(&workload.identity).await else {
-        return refuse(&shard, socket, record, SetupError::NoCertificate(workload.identity.clone()));
+        return pending.refuse(SetupError::NoCertificate(workload.identity.clone()));
     };
     let hello = match Handshake::server(&credentials) {
         Ok(hello) => hello,
-        Err(cause) => return refuse(&shard, socket, record, cause),
+        Err(cause) => return pending.refuse(cause),
     };
-    match pool::handshake(&shard.driver, socket.as_fd(), hello, source).await {
-        Ok(established) => {
-            let peer = established.peer.clone();
-            let facts = TunnelFacts { side: Side::Server, pod, peer, local: destination, remote: source };
-            pool::begin(&shard, socket, facts, established);
-        }
-        Err(cause) => refuse(&shard, socket, record, cause),
-    }
+    let established = match pool::handshake(&shard.driver, pending.fd(), hello, source).await {
+        Ok(established) => established,
+        // The alert says why; an RST might destroy it on its way.
+        Err(cause) => return pending.close(cause),
+    };
+    let Some((socket, _)) = pending.lend() else { return };
+    let peer = established.peer.clone();
+    let facts = TunnelFacts { side: Side::Server, pod, peer, local: destination, remote: source };
+    pool::begin(&shard, socket, facts, established);
 }
 
 /// Why a CONNECT goes nowhere, and what the peer is told.
@@ -96,13 +98,10 @@ async fn admit(shard: &Rc<Shard>, requested: &Requested) -> Result<(Arc<Workload
     };
     let verdict = mesh::authorise(&snapshot, &inbound);
     shard.describe(*relay, |record| {
-        let source = snapshot.workload_by_ip(tunnel.remote.ip());
-        let known =
-            record.clone().with_destination(Some(&workload)).with_service(delivery.service.as_deref());
-        *record = match source {
-            Some(source) => known.with_source(source),
-            None => known,
-        };
+        if let Some(source) = snapshot.workload_by_ip(tunnel.remote.ip()) {
+            record.set_source(source);
+        }
+        record.set_destination(Some(&workload), delivery.service.as_deref());
         record.source_identity = Some(tunnel.peer.clone());
         record.destination_identity = Some(workload.identity.clone());
         record.hbone_destination = Some(delivery.target);

@@ -11,11 +11,11 @@ use std::time::Duration;
 use crate::hbone::ErrorCode;
 use crate::headers;
 use crate::mesh::{self, HboneRoute, Route, Workload};
-use crate::net::Accepted;
+use crate::net::{Accepted, Port};
 use crate::observe::{ConnectionRecord, Direction};
 use crate::passthrough;
 use crate::pool::PoolKey;
-use crate::refused::{Ending, fail, refuse};
+use crate::refused::{Ending, Pending};
 use crate::relay::Opened;
 use crate::shard::{LocalPod, Shard};
 
@@ -27,21 +27,24 @@ const STREAM_ATTEMPTS_MAX: usize = 2;
 
 /// Takes an accepted connection to where it wants to go.
 pub(crate) async fn serve(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
-    let record = ConnectionRecord::new(Direction::Outbound, accepted.source, accepted.destination);
-    if accepted.is_loop() {
-        return refuse(&shard, accepted.socket, record, "the connection leads back to the proxy itself");
+    let is_loop = accepted.is_loop();
+    let Accepted { socket, source: client, destination, .. } = accepted;
+    let record = ConnectionRecord::new(Direction::Outbound, client, destination);
+    let mut pending = Pending::new(&shard, socket, record);
+    if is_loop {
+        return pending.refuse("the connection leads back to the proxy itself");
     }
     let Some(source) = shard.own_workload(&pod).await else {
-        return refuse(&shard, accepted.socket, record, Ending::UnknownWorkload(&pod));
+        return pending.refuse(Ending::UnknownWorkload(&pod));
     };
-    let record = record.with_source(&source);
-    match mesh::route(&shard.snapshot(), &source, accepted.destination, shard.entropy()) {
-        Route::Hbone(route) => through_tunnel(shard, pod, accepted, &source, &route, record).await,
+    pending.describe(|record| record.set_source(&source));
+    match mesh::route(&shard.snapshot(), &source, destination, shard.entropy()) {
+        Route::Hbone(route) => through_tunnel(shard, pod, pending, client, &source, &route).await,
         Route::Passthrough { target, workload, service } => {
-            let record = record.with_destination(workload.as_deref()).with_service(service.as_deref());
-            passthrough::connect(shard, pod, accepted, target, None, record).await;
+            pending.describe(|record| record.set_destination(workload.as_deref(), service.as_deref()));
+            passthrough::connect(shard, pod, pending, Port::Outbound, target, None).await;
         }
-        Route::Refuse(refusal) => refuse(&shard, accepted.socket, record, Ending::Refused(&refusal)),
+        Route::Refuse(refusal) => pending.refuse(Ending::Refused(&refusal)),
     }
 }
 
@@ -49,40 +52,42 @@ pub(crate) async fn serve(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepte
 async fn through_tunnel(
     shard: Rc<Shard>,
     pod: Rc<LocalPod>,
-    accepted: Accepted,
+    mut pending: Pending,
+    client: SocketAddr,
     source: &Workload,
     route: &HboneRoute,
-    record: ConnectionRecord,
 ) {
     let started = shard.driver.now();
-    let Accepted { socket: mut app, source: client, .. } = accepted;
     let key = PoolKey {
         source: source.identity.clone(),
         expected: route.identities.clone(),
         target: route.target,
         pod: Arc::clone(&pod.uid),
     };
-    let record = described(record, route);
+    pending.describe(|record| describe(record, route));
     let headers = headers::connect(&shard, source, route, client);
     let authority = route.authority.to_string();
-    let mut cause = String::new();
+    let mut cause = "no tunnel took the stream".to_owned();
+    let mut refused_by = None;
     for _ in 0..STREAM_ATTEMPTS_MAX {
-        let tunnel = match shard.tunnel(&pod, &key).await {
+        let tunnel = match shard.tunnel(&pod, &key, refused_by).await {
             Ok(tunnel) => tunnel,
-            Err(cause) => return fail(&shard, app, record, cause),
+            Err(cause) => return pending.fail(cause),
         };
+        refused_by = Some(tunnel);
+        let Some((app, record)) = pending.lend() else { return };
         let opening = shard.tables.borrow_mut().open_stream(
             tunnel,
             app,
             &authority,
             &headers.borrowed(),
-            record.clone(),
+            record,
             started,
         );
         let (relay, opened) = match opening {
             Ok(opening) => opening,
             Err(back) => {
-                app = back;
+                pending.back(back);
                 continue;
             }
         };
@@ -96,7 +101,7 @@ async fn through_tunnel(
             // The relay has it, or has already written what became of it.
             Some(Opened::Yes) | None => return,
             Some(Opened::No(refused)) => {
-                app = refused.app;
+                pending.back(refused.app);
                 cause = refused.cause;
                 if !refused.unprocessed {
                     break;
@@ -104,13 +109,12 @@ async fn through_tunnel(
             }
         }
     }
-    fail(&shard, app, record, cause);
+    pending.fail(cause);
 }
 
-fn described(record: ConnectionRecord, route: &HboneRoute) -> ConnectionRecord {
-    let mut record = record.with_destination(Some(&route.workload)).with_service(route.service.as_deref());
+fn describe(record: &mut ConnectionRecord, route: &HboneRoute) {
+    record.set_destination(Some(&route.workload), route.service.as_deref());
     record.destination = route.target;
     record.hbone_destination = Some(SocketAddr::clone(&route.authority));
     record.destination_identity = Some(route.workload.identity.clone());
-    record
 }

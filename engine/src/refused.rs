@@ -1,7 +1,7 @@
-//! Connections that never come to a relay: closed with an RST, and told of.
+//! Connections on their way to a relay, and those that never come to one: closed with an RST, and told of.
 
 use std::fmt::{self, Display};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,19 +20,85 @@ pub(crate) enum Ending<'a> {
     Refused(&'a Refusal),
 }
 
-/// Closes a connection that is not for us to carry, so that the application sees an error and not an orderly end, and
-/// reports why.
-pub(crate) fn refuse(shard: &Shard, socket: OwnedFd, mut record: ConnectionRecord, why: impl Display) {
-    record.refused = true;
-    fail(shard, socket, record, why);
+/// An accepted connection that is being set up: its socket, and what will be told of it.
+///
+/// Exactly one thing becomes of it: a relay or a pair takes both, or it is refused. Dropped, because its pod left in the
+/// middle of the set-up, it is refused as well.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// `None` while a relay has it.
+    socket: Option<OwnedFd>,
+    record: ConnectionRecord,
+    shard: Rc<Shard>,
 }
 
-/// The same for a connection that was ours to carry and could not be: a policy forbids it, or nobody answers.
-pub(crate) fn fail(shard: &Shard, socket: OwnedFd, mut record: ConnectionRecord, why: impl Display) {
-    net::abort_on_close(socket.as_fd());
-    drop(socket);
-    record.error = Some(why.to_string());
-    shard.report(record);
+// === impl Pending ===
+
+impl Pending {
+    pub(crate) fn new(shard: &Rc<Shard>, socket: OwnedFd, record: ConnectionRecord) -> Self {
+        Self { socket: Some(socket), record, shard: Rc::clone(shard) }
+    }
+
+    /// Adds to what will be told.
+    pub(crate) fn describe(&mut self, add: impl FnOnce(&mut ConnectionRecord)) {
+        add(&mut self.record);
+    }
+
+    /// What a relay needs to take the connection over. It may come [`back`](Self::back).
+    pub(crate) fn lend(&mut self) -> Option<(OwnedFd, ConnectionRecord)> {
+        self.socket.take().map(|socket| (socket, self.record.clone()))
+    }
+
+    pub(crate) fn back(&mut self, socket: OwnedFd) {
+        debug_assert!(self.socket.is_none());
+        self.socket = Some(socket);
+    }
+
+    /// The socket, for the time of a handshake.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket
+            .as_ref()
+            .expect("invariant: nobody was lent the socket of a tunnel in its handshake")
+            .as_fd()
+    }
+
+    /// Closes a connection that is not for us to carry, so that the application sees an error and not an orderly end,
+    /// and reports why.
+    pub(crate) fn refuse(mut self, why: impl Display) {
+        self.record.refused = true;
+        self.abort(&why);
+    }
+
+    /// The same for a connection that was ours to carry and could not be: a policy forbids it, or nobody answers.
+    pub(crate) fn fail(mut self, why: impl Display) {
+        self.abort(&why);
+    }
+
+    /// Reports why, and closes in good order: the peer was told in its own words.
+    pub(crate) fn close(mut self, why: impl Display) {
+        drop(self.socket.take());
+        self.record.refused = true;
+        self.report(&why);
+    }
+
+    fn abort(&mut self, why: &dyn Display) {
+        if let Some(socket) = self.socket.take() {
+            net::abort_on_close(socket.as_fd());
+            drop(socket);
+            self.report(why);
+        }
+    }
+
+    fn report(&mut self, why: &dyn Display) {
+        self.record.error = Some(why.to_string());
+        self.shard.report(self.record.clone());
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.abort(&"the pod left while the connection was being set up");
+    }
 }
 
 impl Display for Ending<'_> {

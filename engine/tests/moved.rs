@@ -4,6 +4,8 @@
 //! goes to a second process (this test again, told by its environment where to call), which carries on as if nothing
 //! had happened.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use socket2::{SockAddr, SockRef};
 
 use super::SocketOptions;
+use super::socket::TUNNEL_NOTSENT_BYTES_MAX;
 
 /// The ports in a pod's namespace that are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,9 @@ impl Accepted {
         let handle = SockRef::from(&socket);
         let keepalive = options.keepalive.filter(|_| port != Port::Hbone);
         SocketOptions { mark: None, keepalive }.apply(&handle)?;
+        if port == Port::Hbone {
+            handle.set_tcp_notsent_lowat(TUNNEL_NOTSENT_BYTES_MAX)?;
+        }
         let source = canonical(&handle.peer_addr()?)?;
         let local = canonical(&handle.local_addr()?)?;
         let destination = match port {

@@ -12,7 +12,7 @@ use crate::engine::Keepalive;
 
 /// Unsent bytes that the kernel may hold for a tunnel before it stops asking for more. Below the tunnel's own budget,
 /// so that a message waits behind a small chunk of a transfer, not behind a full socket buffer.
-const TUNNEL_UNSENT_BYTES_MAX: u32 = 128 * 1024;
+pub(super) const TUNNEL_NOTSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// What every socket of ours carries.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub(crate) fn to_network(
     let socket = namespace.enter(|| stream_socket(target.ip()))?;
     options.apply(&SockRef::from(&socket))?;
     if tunnel {
-        socket.set_tcp_notsent_lowat(TUNNEL_UNSENT_BYTES_MAX)?;
+        socket.set_tcp_notsent_lowat(TUNNEL_NOTSENT_BYTES_MAX)?;
     }
     Ok(socket.into())
 }

@@ -70,26 +70,20 @@ impl ConnectionRecord {
         }
     }
 
-    /// The same, from a workload that is known. Its identity is what it would prove, if it did.
-    pub(crate) fn with_source(mut self, workload: &Workload) -> Self {
+    /// It comes from a workload that is known. Its identity is what it would prove, if it did.
+    pub(crate) fn set_source(&mut self, workload: &Workload) {
         self.source_workload = Some(Arc::clone(&workload.name));
         self.source_namespace = Some(Arc::clone(&workload.identity.namespace));
         self.source_identity = Some(workload.identity.clone());
         self.source_cluster = Some(Arc::clone(&workload.cluster_id));
-        self
     }
 
-    pub(crate) fn with_destination(mut self, workload: Option<&Workload>) -> Self {
+    pub(crate) fn set_destination(&mut self, workload: Option<&Workload>, service: Option<&Service>) {
         if let Some(workload) = workload {
             self.destination_workload = Some(Arc::clone(&workload.name));
             self.destination_namespace = Some(Arc::clone(&workload.identity.namespace));
             self.destination_cluster = Some(Arc::clone(&workload.cluster_id));
         }
-        self
-    }
-
-    pub(crate) fn with_service(mut self, service: Option<&Service>) -> Self {
         self.destination_service = service.map(|service| Arc::clone(&service.key.hostname));
-        self
     }
 }

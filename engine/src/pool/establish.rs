@@ -27,6 +27,10 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Header bytes of an answer that we read; the contract's value for clients.
 const CLIENT_HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 
+/// Stream credit goes back each time this part of the window came together: often enough that a sender never waits for
+/// it, and seldom enough that it costs nothing.
+const CREDIT_BATCHES: u32 = 4;
+
 /// Why there is no tunnel.
 #[derive(Clone, Debug, Error)]
 pub(crate) enum SetupError {
@@ -45,6 +49,8 @@ pub(crate) enum SetupError {
          or is the mesh's view of it old?"
     )]
     Identity { target: SocketAddr, found: Identity, expected: String },
+    #[error("all {limit} tunnels to {target} are full; more are not made")]
+    Full { target: SocketAddr, limit: usize },
     #[error("no certificate for {0}: the certificate source has not issued one yet")]
     NoCertificate(Identity),
 }
@@ -148,6 +154,7 @@ fn settings(config: &EngineConfig, side: Side) -> Settings {
     let mut settings = if side == Side::Client { Settings::client() } else { Settings::server() };
     settings.stream_window = config.stream_window;
     settings.frame_size = config.frame_size;
+    settings.credit_batch = config.stream_window / CREDIT_BATCHES;
     if side == Side::Client {
         settings.streams_max = config.tunnel_streams_max;
         settings.header_list_max = CLIENT_HEADER_LIST_BYTES_MAX;

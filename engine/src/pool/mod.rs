@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake};
 pub(crate) use tunnel::{
@@ -17,8 +18,13 @@ pub(crate) use tunnel::{
 use crate::mesh::Identity;
 use crate::shard::{Key, LocalPod, Promise, Promised, Shard, Table, promise};
 
-/// Tunnels of one key. More would only multiply handshakes: by then every core of both nodes has several.
-const TUNNELS_PER_KEY_MAX: usize = 64;
+/// Tunnels of one key that are made to keep newcomers away from transfers. More would only multiply handshakes: by then
+/// every core of both nodes has several.
+const TUNNELS_ASIDE_MAX: usize = 64;
+
+/// Tunnels of one key in all. A pod has 64,512 ports towards one destination; with 100 streams in each tunnel that many
+/// connections take 646.
+const TUNNELS_PER_KEY_MAX: usize = 1_024;
 
 /// A tunnel is shared by streams of one pod to one peer under one pair of identities (contract 1.9).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,20 +55,27 @@ enum Place {
     Wait(Promised<Result<(), SetupError>>),
     /// The caller makes one.
     Create,
+    /// There are as many as there may be.
+    Full,
 }
 
 impl Shard {
-    /// A tunnel with room for one more stream, made if there is none. Callers open their stream before they await
-    /// anything else.
+    /// A tunnel with room for one more stream, made if there is none; another than the one that has just refused a
+    /// stream. Callers open their stream before they await anything else.
     pub(crate) async fn tunnel(
         self: &Rc<Self>,
         pod: &Rc<LocalPod>,
         key: &PoolKey,
+        refused_by: Option<Key>,
     ) -> Result<Key, SetupError> {
         loop {
-            let place = self.pool.borrow_mut().place(key, &self.tables.borrow().tunnels);
+            let now = self.driver.now();
+            let place = self.pool.borrow_mut().place(key, &self.tables.borrow().tunnels, refused_by, now);
             match place {
                 Place::Tunnel(tunnel) => return Ok(tunnel),
+                Place::Full => {
+                    return Err(SetupError::Full { target: key.target, limit: TUNNELS_PER_KEY_MAX });
+                }
                 Place::Wait(made) => made.await.unwrap_or(Ok(()))?,
                 Place::Create => {
                     let creator = Creator { shard: self, key };
@@ -78,19 +91,26 @@ impl Shard {
 // === impl Pool ===
 
 impl Pool {
-    fn place(&mut self, key: &PoolKey, tunnels: &Table<Tunnel>) -> Place {
+    fn place(
+        &mut self,
+        key: &PoolKey,
+        tunnels: &Table<Tunnel>,
+        refused_by: Option<Key>,
+        now: Instant,
+    ) -> Place {
         if !self.entries.contains_key(key) {
             self.entries.insert(key.clone(), Entry::default());
         }
         let Some(entry) = self.entries.get_mut(key) else { return Place::Create };
         entry.tunnels.retain(|tunnel| tunnels.get(*tunnel).is_some_and(Tunnel::is_live));
         let open = entry.tunnels.iter().filter_map(|key| Some((*key, tunnels.get(*key)?)));
-        let open = open.filter(|(_, tunnel)| tunnel.takes_streams());
+        let open = open.filter(|(key, tunnel)| tunnel.takes_streams() && Some(*key) != refused_by);
         // Transfers and newcomers do not share a tunnel while there can be another.
-        let best = open.min_by_key(|(_, tunnel)| (tunnel.bulk_streams, tunnel.relays));
+        let best = open.min_by_key(|(_, tunnel)| (tunnel.is_bulk(now), tunnel.bulk_streams, tunnel.relays));
         match best {
-            Some((key, tunnel)) if tunnel.bulk_streams == 0 => Place::Tunnel(key),
-            Some((key, _)) if entry.tunnels.len() >= TUNNELS_PER_KEY_MAX => Place::Tunnel(key),
+            Some((key, tunnel)) if !tunnel.is_bulk(now) => Place::Tunnel(key),
+            Some((key, _)) if entry.tunnels.len() >= TUNNELS_ASIDE_MAX => Place::Tunnel(key),
+            _ if entry.tunnels.len() >= TUNNELS_PER_KEY_MAX => Place::Full,
             _ if entry.creating => {
                 let (made, wait) = promise();
                 entry.waiters.push(made);
@@ -112,6 +132,7 @@ impl Pool {
         for waiter in entry.waiters.drain(..) {
             waiter.fulfil(made.map(|_| ()).map_err(SetupError::clone));
         }
+        self.forget_if_unused(key);
     }
 
     /// The maker was cancelled: one of those who wait makes it instead.
@@ -119,6 +140,13 @@ impl Pool {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.creating = false;
             entry.waiters.clear();
+        }
+        self.forget_if_unused(key);
+    }
+
+    fn forget_if_unused(&mut self, key: &PoolKey) {
+        if self.entries.get(key).is_some_and(Entry::is_unused) {
+            self.entries.remove(key);
         }
     }
 
@@ -135,8 +163,14 @@ impl Pool {
     pub(crate) fn forget_unused(&mut self, tunnels: &Table<Tunnel>) {
         self.entries.retain(|_, entry| {
             entry.tunnels.retain(|tunnel| tunnels.get(*tunnel).is_some_and(Tunnel::is_live));
-            entry.creating || !entry.tunnels.is_empty()
+            !entry.is_unused()
         });
+    }
+}
+
+impl Entry {
+    fn is_unused(&self) -> bool {
+        !self.creating && self.tunnels.is_empty()
     }
 }
 

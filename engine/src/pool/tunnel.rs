@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::hbone::{Session, Settings, Sink};
 use crate::mesh::Identity;
-use crate::relay::Intake;
+use crate::relay::{BulkWatch, Intake};
 use crate::shard::{Buffers, LocalPod};
 use crate::tls::{Established, RecordOpener, RecordSealer};
 use crate::uring::{OpId, TimerId};
@@ -20,6 +20,9 @@ pub(crate) const TUNNEL_UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one tunnel that applications have not taken yet, beyond which it accepts no further stream. Sixteen
 /// standing readers with full windows.
 pub(crate) const TUNNEL_BUFFERED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A transfer that moved nothing for so long is no hindrance to a newcomer.
+const BULK_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -37,8 +40,11 @@ pub(crate) struct Tunnel {
     pub(crate) sending: Option<OpId>,
     /// Relays that have bytes for the peer and found no room or no window, in the order of their turns.
     pub(crate) waiting: VecDeque<u32>,
-    /// Streams that carry a transfer now; newcomers avoid such a tunnel.
+    /// Streams that carry a transfer; newcomers avoid such a tunnel while one of them moves.
     pub(crate) bulk_streams: u32,
+    bulk_moved: Instant,
+    /// Streams of ours that it may carry at a time.
+    streams_max: usize,
     /// Bytes that applications have not taken yet.
     pub(crate) buffered: usize,
     /// Relays that use this tunnel.
@@ -124,6 +130,8 @@ impl Tunnel {
             sending: None,
             waiting: VecDeque::new(),
             bulk_streams: 0,
+            bulk_moved: heartbeat.unused_since,
+            streams_max: settings.streams_max as usize,
             buffered: 0,
             relays: 0,
             dirty: false,
@@ -168,6 +176,7 @@ impl Tunnel {
         self.is_live()
             && !self.session.is_draining()
             && self.session.capacity() > 0
+            && self.relays < self.streams_max
             && self.buffered < TUNNEL_BUFFERED_BYTES_MAX
     }
 
@@ -180,8 +189,20 @@ impl Tunnel {
         self.heartbeat.unused_since = now;
     }
 
-    /// One of its streams became a transfer (true) or ceased to be one (false).
-    pub(crate) fn count_bulk(&mut self, change: Option<bool>) {
+    /// Carries a transfer now. One that pauses does not keep newcomers away.
+    pub(crate) fn is_bulk(&self, now: Instant) -> bool {
+        self.bulk_streams > 0 && now.saturating_duration_since(self.bulk_moved) < BULK_PAUSE
+    }
+
+    /// A stream moved so many bytes one way: it may have become a transfer, or ceased to be one.
+    pub(crate) fn watch_bulk(&mut self, watch: &mut BulkWatch, bytes: usize, now: Instant) {
+        self.count_bulk(watch.saw(bytes));
+        if watch.counted {
+            self.bulk_moved = now;
+        }
+    }
+
+    fn count_bulk(&mut self, change: Option<bool>) {
         match change {
             Some(true) => self.bulk_streams += 1,
             Some(false) => self.bulk_streams -= 1,

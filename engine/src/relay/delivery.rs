@@ -72,11 +72,10 @@ impl Tables {
             _ => run.iter().for_each(|piece| relay.outlet.push(bytes(piece), buffers)),
         }
         let tunnel_key = relay.tunnel;
-        let bulk = relay.bulk.saw(total);
         let waits = relay.outlet.pending() > 0;
         let Some(tunnel) = tunnels.get_mut(tunnel_key) else { return };
         tunnel.buffered += relay.outlet.pending() - before;
-        tunnel.count_bulk(bulk);
+        tunnel.watch_bulk(&mut relay.bulk, total, driver.now());
         self.took(key, taken);
         if waits {
             self.mark_relay(key);

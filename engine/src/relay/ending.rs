@@ -145,7 +145,8 @@ impl Tables {
 
     /// The far side is gone: the application gets an RST.
     pub(crate) fn drop_relay(&mut self, key: Key, cause: Option<String>) {
-        if let Some(app) = self.relays.get(key).and_then(Relay::app) {
+        let Some(relay) = self.relays.get(key).filter(|relay| !relay.is_closed()) else { return };
+        if let Some(app) = relay.app() {
             net::abort_on_close(app);
         }
         self.close_relay(key, cause);

@@ -17,4 +17,4 @@ pub(crate) use happening::Happening;
 pub(crate) use intake::Intake;
 pub(crate) use outlet::Outlet;
 pub(crate) use pair::{Pair, Way};
-pub(crate) use stream::{Held, Opened, Phase, Refused, Relay};
+pub(crate) use stream::{BulkWatch, Held, Opened, Phase, Refused, Relay};

@@ -81,7 +81,7 @@ impl Tables {
         relay.spare_leases(&mut self.buffers);
         relay.carried.to_tunnel += moved as u64;
         if moved > 0 {
-            tunnel.count_bulk(relay.bulk.saw(moved));
+            tunnel.watch_bulk(&mut relay.bulk, moved, self.driver.now());
             let tunnel = relay.tunnel;
             self.mark_tunnel(tunnel);
         }

@@ -52,6 +52,7 @@ pub(crate) fn start(
     std::thread::Builder::new()
         .name(format!("ringway-{id}"))
         .spawn(move || {
+            let _fuse = Fuse;
             let placement = plan.core.map_or(Placement::Unbound, Placement::Fixed);
             let executor = LocalExecutorBuilder::new(placement)
                 .io_memory(GLOMMIO_IO_MEMORY_BYTES)
@@ -67,6 +68,17 @@ pub(crate) fn start(
             }
         })
         .map_err(|cause| format!("no thread for shard {id}: {cause}"))
+}
+
+/// The pods of a shard that panicked would have nobody: the process ends, and is started again.
+struct Fuse;
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 /// The life of a shard.
@@ -116,7 +128,8 @@ impl Shard {
     pub(super) fn turn(self: &Rc<Self>) -> io::Result<()> {
         let idle = self.run_tasks();
         self.tables.borrow_mut().flush();
-        // What the flush ended may have woken a task.
+        // Before the ring is slept in: what tasks and the flush ended wants to be told of, and may have woken a task.
+        self.follow_up();
         let idle = idle && !self.executor.try_tick();
         self.driver.turn(idle, &mut |completion| match completion {
             Completion::Accepted { token, result, more } => self.accepted(token, result, more),
@@ -157,7 +170,7 @@ impl Shard {
         let mut tables = self.tables.borrow_mut();
         tables.requested = requested;
         tables.ended = ended;
-        let drained = self.draining.get() && tables.is_empty();
+        let drained = self.draining.get() && tables.is_empty() && self.setting_up.get() == 0;
         drop(tables);
         let mailbox = &self.mailboxes[self.id];
         if drained && !mailbox.is_idle() {
@@ -207,6 +220,8 @@ impl Shard {
         for uid in uids {
             self.cut_pod(&uid, "connection closed due to connection drain");
         }
+        // Tasks that are cancelled hold the shard until they are dropped here.
+        while self.executor.try_tick() {}
         for record in std::mem::take(&mut self.tables.borrow_mut().ended) {
             self.report(record);
         }

@@ -51,7 +51,7 @@ pub(crate) struct Shard {
     executor: LocalExecutor<'static>,
     snapshot: RefCell<Arc<Snapshot>>,
     /// Set-up tasks that wait for the next snapshot.
-    waiting_for_snapshot: RefCell<Vec<Waker>>,
+    waiting_for_snapshot: RefCell<Table<Waker>>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     reports: Arc<Reports>,
     draining: Cell<bool>,
@@ -77,11 +77,12 @@ impl Shard {
         deadline: Instant,
         find: impl Fn(&Snapshot) -> Option<T>,
     ) -> Option<T> {
+        let mut place = Waiting { shard: self, key: None };
         let found = std::future::poll_fn(|context| {
             if let Some(found) = find(&self.snapshot.borrow()) {
                 return Poll::Ready(Some(found));
             }
-            self.waiting_for_snapshot.borrow_mut().push(context.waker().clone());
+            place.wait(context.waker());
             Poll::Pending
         });
         let late = async {
@@ -95,9 +96,11 @@ impl Shard {
     fn take_snapshot(&self, snapshot: Arc<Snapshot>) {
         let old = self.snapshot.replace(snapshot);
         self.reports.retire(old);
-        for waker in self.waiting_for_snapshot.take() {
-            waker.wake();
-        }
+        let waiting = self.waiting_for_snapshot.borrow();
+        let wakers: Vec<Waker> =
+            waiting.keys().into_iter().filter_map(|key| waiting.get(key).cloned()).collect();
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Tells the control thread of a connection that never came to a relay.
@@ -123,5 +126,28 @@ impl Shard {
         let own = self.mailboxes[self.id].load();
         let other = self.mailboxes.iter().min_by_key(|mailbox| mailbox.load())?;
         (other.load() + LOAD_MARGIN <= own).then_some(other)
+    }
+}
+
+/// A place among those who wait for a snapshot, given up when the wait ends in whatever way.
+struct Waiting<'a> {
+    shard: &'a Shard,
+    key: Option<Key>,
+}
+
+impl Waiting<'_> {
+    fn wait(&mut self, waker: &Waker) {
+        let mut waiting = self.shard.waiting_for_snapshot.borrow_mut();
+        match self.key.and_then(|key| waiting.get_mut(key)) {
+            Some(place) => place.clone_from(waker),
+            None => self.key = Some(waiting.insert(waker.clone())),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waker = self.key.and_then(|key| self.shard.waiting_for_snapshot.borrow_mut().remove(key));
+        drop(waker);
     }
 }

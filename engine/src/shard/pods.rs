@@ -1,6 +1,6 @@
 //! The pods of this node as one shard knows them: their namespace, their listeners, their set-up tasks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(crate) struct LocalPod {
     listeners: RefCell<Vec<Key>>,
     /// Set-up tasks in progress; dropping one cancels it and closes its sockets.
     tasks: RefCell<Table<Option<Task<()>>>>,
+    /// It has left: nothing is begun for it any more.
+    gone: Cell<bool>,
 }
 
 /// How the control plane's workload of a pod is found: by these three, not by uid (contract 1.8).
@@ -44,7 +46,15 @@ pub(crate) struct Listener {
 
 impl LocalPod {
     pub(crate) fn new(uid: Arc<str>, workload: PodName, netns: Namespace, transparent: bool) -> Self {
-        Self { uid, workload, netns, transparent, listeners: RefCell::default(), tasks: RefCell::default() }
+        Self {
+            uid,
+            workload,
+            netns,
+            transparent,
+            listeners: RefCell::default(),
+            tasks: RefCell::default(),
+            gone: Cell::new(false),
+        }
     }
 }
 
@@ -78,10 +88,15 @@ impl Shard {
 
     pub(crate) fn cut_pod(&self, uid: &str, cause: &str) {
         let Some(pod) = self.pods.borrow_mut().remove(uid) else { return };
+        pod.gone.set(true);
         self.close_listeners(&pod);
-        let tasks = std::mem::take(&mut *pod.tasks.borrow_mut());
-        drop(tasks);
         let mut tables = self.tables.borrow_mut();
+        // Those first whose set-up task still waits for an answer: it will not be there to take it.
+        for key in tables.relays.keys() {
+            if tables.relays.get(key).is_some_and(|relay| Rc::ptr_eq(&relay.pod, &pod)) {
+                tables.drop_relay(key, Some("the pod left".to_owned()));
+            }
+        }
         for key in tables.tunnels.keys() {
             if tables.tunnels.get(key).is_some_and(|tunnel| Rc::ptr_eq(&tunnel.facts.pod, &pod)) {
                 tables.close_tunnel(key, cause);
@@ -92,13 +107,9 @@ impl Shard {
                 tables.drop_pair(key, cause);
             }
         }
-        // Those that outlived their tunnel.
-        for key in tables.relays.keys() {
-            if tables.relays.get(key).is_some_and(|relay| Rc::ptr_eq(&relay.pod, &pod)) {
-                tables.drop_relay(key, Some("the pod left".to_owned()));
-            }
-        }
         drop(tables);
+        let tasks = std::mem::take(&mut *pod.tasks.borrow_mut());
+        drop(tasks);
         self.pool.borrow_mut().forget_pod(&pod);
     }
 
@@ -116,6 +127,9 @@ impl Shard {
 
     /// Runs a set-up task for a pod; it ends with the pod.
     pub(crate) fn spawn(&self, pod: &Rc<LocalPod>, task: impl Future<Output = ()> + 'static) {
+        if pod.gone.get() {
+            return;
+        }
         let key = pod.tasks.borrow_mut().insert(None);
         let owner = Rc::clone(pod);
         let task = self.executor.spawn(async move {

@@ -80,7 +80,9 @@ fn empty(ends: &mut [&mut End], near: &mut Tap, far: &mut Tap) {
     let mut space = vec![0; 512 * 1024];
     let mut idle = 0;
     while idle < 1_000 {
-        ends.iter_mut().for_each(|end| drop(end.turn()));
+        for end in ends.iter_mut() {
+            end.turn();
+        }
         let moved = near.read(&mut space) + far.read(&mut space);
         idle = if moved == 0 { idle + 1 } else { 0 };
     }

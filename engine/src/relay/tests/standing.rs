@@ -24,7 +24,9 @@ fn eight_standing_readers_hold_up_nobody() {
         for (index, (connection, transfer)) in standing.iter_mut().zip(&mut fed).enumerate() {
             // The first is fed with messages, as fast as the proxy takes them one by one.
             let (times, size) = if index == 0 { (200, 64) } else { (1, usize::MAX) };
-            (0..times).for_each(|_| drop(transfer.write(&mut connection.near_app, size)));
+            for _ in 0..times {
+                transfer.write(&mut connection.near_app, size);
+            }
             left += sendable(&mut world.near, connection.near);
         }
         left == 0
@@ -93,7 +95,7 @@ fn any_number_of_standing_readers_leaves_buffers_for_others() {
         world.until("another connection carries everything", |world| {
             if sent < 20_000_000 {
                 // Messages, and between them so much at once that it counts as a transfer.
-                sent += app.write(if sent % 3 == 0 { &bytes[..64] } else { &bytes });
+                sent += app.write(if sent.is_multiple_of(3) { &bytes[..64] } else { &bytes });
             }
             let came = world.far.takes_data(stream);
             world.far.release(stream, came.len());

@@ -128,6 +128,12 @@ impl Bench {
         }
     }
 
+    /// As a listener of a pod that is long gone might still do.
+    pub(super) fn serve(&self, pod: &str, port: Port, socket: OwnedFd) {
+        let pod = if pod == "client" { &self.client } else { &self.server };
+        self.shard.serve(pod, port, socket);
+    }
+
     /// Lets in who was kept at the door.
     pub(super) fn open_door(&mut self) {
         self.door_is_shut = false;
@@ -156,7 +162,12 @@ impl Bench {
     pub(super) fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + HANGS_AFTER;
         while !holds(self) {
-            assert!(Instant::now() < deadline, "it never happens that {what}; {:#?}", self.shard.tables);
+            assert!(
+                Instant::now() < deadline,
+                "it never happens that {what}; {:#?}; {:#?}",
+                self.shard.tables,
+                self.records
+            );
             self.turn();
         }
     }
