@@ -142,7 +142,7 @@ impl Fields {
         if place.is_some() {
             return Err("a pseudo-header twice");
         }
-        if self.headers.iter().next().is_some() || self.content_length.is_some() {
+        if self.headers.iter().next().is_some() {
             return Err("a pseudo-header after a header");
         }
         *place = Some(text(check_value(value)?));

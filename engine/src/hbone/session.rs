@@ -196,11 +196,8 @@ impl Session {
 
     /// Resets a stream that may be open. Frames of it that are on their way are taken and thrown away.
     pub(super) fn reset_stream(&mut self, id: StreamId, code: ErrorCode, out: &mut impl Sink) {
-        let bytes_left = match self.streams.remove(id) {
-            Some(stream) if stream.remote_ended => 0,
-            Some(stream) => stream.receive.left(),
-            None => self.stream_window(),
-        };
+        let open = self.streams.remove(id);
+        let bytes_left = open.map_or_else(|| self.stream_window(), |stream| stream.receive.left());
         self.closed.was_reset(id, bytes_left);
         frame::put_small(out, frame::Kind::ResetStream, 0, id, code.0.to_be_bytes());
     }

@@ -13,6 +13,7 @@ pub(super) use incoming::Incoming;
 
 use self::incoming::Phase;
 use super::Sink;
+use super::closed::Ending;
 use super::error::{ErrorCode, Fault};
 use super::event::Event;
 use super::flood::Flood;
@@ -63,7 +64,7 @@ impl Session {
         let last = self.peer_leaves_after?;
         let id = self.streams.last().filter(|id| self.role == Role::Client && *id > last)?;
         let stream = self.streams.remove(id)?;
-        self.closed.was_reset(id, 0);
+        self.closed.has_ended(id, Ending::ResetByPeer);
         let code = ErrorCode::REFUSED_STREAM;
         Some(Event::Reset { stream: id, slot: stream.slot, code, refused: true, by_peer: true })
     }
@@ -142,6 +143,14 @@ impl Session {
             Kind::Goaway => self.goaway_by_peer(input),
             Kind::PushPromise | Kind::Unknown(_) => Ok(self.incoming.skip(input)),
         }
+    }
+
+    /// Every byte of DATA that is not in this session any more was given back to the connection's window.
+    #[cfg(test)]
+    pub(super) fn check_connection_credit(&self) {
+        let is_data = self.incoming.phase == Phase::Payload && self.incoming.head.kind == Kind::Data;
+        let expected = if is_data { self.incoming.left as usize } else { 0 };
+        assert_eq!(self.receive.held(super::limits::CONNECTION_WINDOW_BYTES), expected);
     }
 
     /// A stream error (RFC 9113 §5.4.2). The caller is told if it knows the stream.

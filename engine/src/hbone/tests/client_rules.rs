@@ -161,6 +161,15 @@ fn rfc9113_5_1_2_the_peers_limit_is_kept() {
 }
 
 #[test]
+fn a_failed_session_opens_nothing() {
+    let mut rig = Rig::client();
+    assert!(rig.feed(&window_update(0, 0)).1.is_some());
+    rig.out.clear();
+    assert_eq!((rig.session.capacity(), rig.session.connect("a:1", &[], &mut rig.out)), (0, None));
+    assert!(rig.out.is_empty());
+}
+
+#[test]
 fn rfc9113_5_1_1_ids_run_out() {
     let mut rig = Rig::client();
     rig.session.next_id = 0x7fff_ffff;

@@ -29,6 +29,17 @@ fn rfc9113_6_9_1_sending_stops_at_the_smaller_window() {
 }
 
 #[test]
+fn windows_nobody_waits_for_are_no_events() {
+    let mut rig = Rig::server();
+    rig.open_and_answer(1);
+    assert_eq!(rig.feed_well(&window_update(1, 1)), [], "the stream has no slot");
+    rig.session.set_slot(id(1), 0);
+    assert_eq!(rig.feed_well(&window_update(1, 1)), [Seen::Window { slot: Some(0) }]);
+    rig.session.end(id(1), &mut rig.out);
+    assert_eq!(rig.feed_well(&window_update(1, 1)), [], "we have ended");
+}
+
+#[test]
 fn frames_are_at_most_four_records_long_whatever_the_peer_allows() {
     let mut rig = Rig::client();
     let stream = id(rig.connect_and_answer());
@@ -195,8 +206,8 @@ fn the_connections_credit_goes_back_as_data_passes() {
 #[test]
 fn rfc9113_6_9_1_the_connections_window_is_checked() {
     let mut rig = Rig::server();
-    rig.session.receive = flow::ReceiveWindow::new(10);
     rig.open_and_answer(1);
+    rig.session.receive = flow::ReceiveWindow::new(10);
     let (_, error) = rig.feed(&data(1, &[0; 11], false));
     assert_eq!(error.map(|error| error.code), Some(ErrorCode::FLOW_CONTROL_ERROR));
 }

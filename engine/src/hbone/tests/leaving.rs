@@ -97,6 +97,9 @@ fn the_servers_goaway_gives_back_what_it_did_not_process() {
         );
         assert!(rig.out.is_empty());
         assert_eq!((rig.session.open_streams(), rig.session.is_draining()), (2, true));
+        // A server that goes on all the same is told that the stream is gone.
+        assert_eq!(rig.feed_well(&data(5, b"x", false)), []);
+        assert_eq!(rig.resets(), [(5, ErrorCode::STREAM_CLOSED)]);
         assert_eq!(rig.session.connect("a:1", &[], &mut rig.out), None);
     }
 }

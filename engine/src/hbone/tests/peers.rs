@@ -406,6 +406,7 @@ pub(super) fn receive(
         }
     }
     assert!(piece.is_empty());
+    session.check_connection_credit();
 }
 
 /// Runs our end over `io` until the other end closes it, or `is_done`.

@@ -154,6 +154,7 @@ impl Rig {
                 }
             }
             assert!(piece.is_empty(), "None means that all is used");
+            self.session.check_connection_credit();
         }
         (seen, None)
     }

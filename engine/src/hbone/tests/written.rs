@@ -32,6 +32,7 @@ fn everything() -> Vec<u8> {
         reset(5, ErrorCode::CANCEL),
         frame(Kind::Goaway, 0, 0, &[&[0; 8][..], b"text"].concat()),
         data(1, &[5; 300], false),
+        frame(Kind::Data, PADDED, 1, &[&[2][..], b"x", &[0; 2]].concat()),
     ]
     .concat()
 }
