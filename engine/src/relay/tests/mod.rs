@@ -5,6 +5,7 @@ pub(crate) mod fixture;
 
 mod allocations;
 mod bytes;
+mod chaos;
 mod endings;
 mod pairs;
 mod standing;
