@@ -11,4 +11,6 @@ mod socket;
 pub(crate) use accepted::{Accepted, Port, local_address};
 pub(crate) use listener::{listen, may_keep_source};
 pub(crate) use namespace::Namespace;
-pub(crate) use socket::{SocketOptions, abort_on_close, shut_down_write, to_application, to_network};
+pub(crate) use socket::{
+    SocketOptions, abort_on_close, shut_down_write, to_application, to_network, was_reset,
+};

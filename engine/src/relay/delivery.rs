@@ -67,7 +67,10 @@ impl Tables {
                 for (slice, piece) in slices.iter_mut().zip(run) {
                     *slice = IoSlice::new(bytes(piece));
                 }
-                taken = relay.outlet.send_now(driver, app.as_fd(), &slices[..run.len()], buffers);
+                taken = match relay.outlet.send_now(driver, app.as_fd(), &slices[..run.len()], buffers) {
+                    Ok(taken) => taken,
+                    Err(cause) => return self.app_failed(key, &cause),
+                };
             }
             _ => run.iter().for_each(|piece| relay.outlet.push(bytes(piece), buffers)),
         }
@@ -119,11 +122,15 @@ impl Tables {
             tunnel.buffered -= bytes;
         }
         if let Err(cause) = result {
-            let cause = format!("the application does not take more: {cause}");
-            return self.abort_relay(key, ErrorCode::CONNECT_ERROR, Some(cause));
+            return self.app_failed(key, &cause);
         }
         self.took(key, bytes);
         self.send_to_app(key);
+    }
+
+    fn app_failed(&mut self, key: Key, cause: &io::Error) {
+        let cause = format!("the application does not take more: {cause}");
+        self.abort_relay(key, ErrorCode::CONNECT_ERROR, Some(cause));
     }
 
     /// Sends FIN once everything before it was delivered; closes when both directions are through.

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use super::{Held, Relay};
 use crate::hbone::{ErrorCode, limits};
+use crate::net;
 use crate::pool::TUNNEL_UNSENT_BYTES_MAX;
 use crate::shard::{Buffers, Key, Kind, Tables};
 use crate::uring::Received;
@@ -34,6 +35,10 @@ impl Tables {
             Received::Data(lease) => {
                 relay.intake.saw(lease.len(), &self.driver);
                 relay.held.push_back(Held::Lease(lease));
+            }
+            Received::Eof if !relay.turn.shut && relay.app().is_some_and(net::was_reset) => {
+                let cause = "the application reset the connection".to_owned();
+                return self.abort_relay(key, ErrorCode::CONNECT_ERROR, Some(cause));
             }
             Received::Eof => {
                 relay.intake.ended();

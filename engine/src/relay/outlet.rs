@@ -1,7 +1,7 @@
 //! The sending end of a socket: what the application has not taken yet, in order, one send at a time.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
 use crate::shard::Buffers;
@@ -27,24 +27,28 @@ impl Outlet {
         self.sending.is_none()
     }
 
-    /// Sends at once what the socket takes, straight from where the bytes lie, and queues the rest.
-    /// Returns what was taken. An error of the socket is left to the next ring operation, which reports it.
+    /// Sends at once what the socket takes, straight from where the bytes lie, and queues the rest. Returns what was taken.
+    /// On an error the connection has to end: the socket does not tell of it twice.
     pub(crate) fn send_now(
         &mut self,
         driver: &Driver,
         fd: BorrowedFd<'_>,
         slices: &[IoSlice<'_>],
         buffers: &mut Buffers,
-    ) -> usize {
+    ) -> io::Result<usize> {
         debug_assert_eq!(self.pending(), 0, "sending past the queue would reorder bytes");
-        let taken = driver.try_send(fd, slices).unwrap_or(0);
+        let taken = match driver.try_send(fd, slices) {
+            Ok(taken) => taken,
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(cause) => return Err(cause),
+        };
         let mut skip = taken;
         for slice in slices {
             let from = skip.min(slice.len());
             skip -= from;
             self.push(&slice[from..], buffers);
         }
-        taken
+        Ok(taken)
     }
 
     /// Queues bytes behind those that wait, in links that are small against the stream window, since credit goes back to

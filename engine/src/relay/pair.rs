@@ -145,7 +145,8 @@ impl Tables {
     pub(crate) fn pair_received(&mut self, key: Key, way: Way, received: Received, more: bool) {
         let Self { pairs, buffers, driver, .. } = self;
         let Some(pair) = pairs.get_mut(key) else { return };
-        let reader = pair.sockets[1 - way as usize].as_fd();
+        let [sender, reader] = [way as usize, 1 - way as usize].map(|side| pair.sockets[side].as_fd());
+        let is_shut = pair.lanes[1 - way as usize].shut;
         let lane = &mut pair.lanes[way as usize];
         lane.intake.completed(more);
         if pair.closed {
@@ -156,10 +157,16 @@ impl Tables {
                 lane.intake.saw(lease.len(), driver);
                 lane.carried += lease.len() as u64;
                 if lane.outlet.pending() == 0 {
-                    lane.outlet.send_now(driver, reader, &[IoSlice::new(&lease)], buffers);
+                    let sent = lane.outlet.send_now(driver, reader, &[IoSlice::new(&lease)], buffers);
+                    if let Err(cause) = sent {
+                        return self.drop_pair(key, &format!("one side does not take more: {cause}"));
+                    }
                 } else {
                     lane.outlet.push(&lease, buffers);
                 }
+            }
+            Received::Eof if !is_shut && net::was_reset(sender) => {
+                return self.drop_pair(key, "one side reset the connection");
             }
             Received::Eof => {
                 lane.intake.ended();

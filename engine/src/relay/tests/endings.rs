@@ -333,3 +333,29 @@ fn an_application_that_comes_too_late_is_reset() {
     assert_eq!(world.near.records.len(), 1);
     world.end();
 }
+
+#[test]
+fn a_reset_that_a_send_meets_first_is_a_reset_all_the_same() {
+    let mut world = World::new();
+    let Connection { mut near_app, mut far_app, near, .. } = world.connect();
+    let mut there = Transfer::new(1, 4 << 20);
+    world.until("the receive is in bulk mode", |world| {
+        there.write(&mut near_app, 200_000);
+        there.read(&mut far_app, usize::MAX);
+        world.near.relay(near).intake.is_bulk()
+    });
+    world.until("all of it has arrived", |_| {
+        there.read(&mut far_app, usize::MAX);
+        there.received == there.sent
+    });
+    world.quiet();
+    // As with pairs: the receive finds bytes and not the RST behind them, the send takes the RST from the socket.
+    far_app.write_all(&[2; 50_000]);
+    for _ in 0..20 {
+        super::fixture::Turned::turn(&mut world.far);
+    }
+    near_app.write_all(&[1; 5_000]);
+    near_app.reset();
+    assert_eq!(sees_at_last(&mut world, &mut far_app), Took::Reset);
+    world.end();
+}

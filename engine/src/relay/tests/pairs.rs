@@ -223,3 +223,32 @@ fn a_pod_that_leaves_resets_both() {
     assert_eq!(world.records(), [1, 0]);
     world.end();
 }
+
+#[test]
+fn a_reset_that_a_send_meets_first_is_a_reset_all_the_same() {
+    let mut world = World::new();
+    let ((mut caller, mut called), key) = world.join_with(App::connected(), App::connected());
+    let mut there = Transfer::new(1, 4 << 20);
+    world.until("the receive is in bulk mode", |world| {
+        there.write(&mut caller, 200_000);
+        there.read(&mut called, usize::MAX);
+        world.near.tables.pairs.get(key).unwrap().modes()[0]
+    });
+    world.until("all of it has arrived", |_| {
+        there.read(&mut called, usize::MAX);
+        there.received == there.sent
+    });
+    world.quiet();
+    // The receive finds bytes and not the RST behind them; the send of what comes back meets that, and takes it from the
+    // socket: the next receive finds an end.
+    caller.write_all(&[1; 5_000]);
+    caller.reset();
+    called.write_all(&[2; 50_000]);
+    loop {
+        match sees(&mut world, &mut called) {
+            Took::Bytes(_) => {}
+            end => break assert_eq!(end, Took::Reset),
+        }
+    }
+    world.end();
+}
