@@ -99,3 +99,24 @@ fn canonical(address: &SockAddr) -> io::Result<SocketAddr> {
 pub(crate) fn local_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     canonical(&SockRef::from(&socket).local_addr()?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_tunnel_lets_little_wait_in_the_kernel() {
+        let options = SocketOptions { mark: None, keepalive: None };
+        for (port, limited) in [(Port::Hbone, true), (Port::Outbound, false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let _caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (socket, _) = listener.accept().unwrap();
+            let accepted = Accepted::new(socket.into(), port, &options).unwrap();
+            let waits = SockRef::from(&accepted.socket).tcp_notsent_lowat().unwrap();
+            assert_eq!(waits == TUNNEL_NOTSENT_BYTES_MAX, limited, "{waits}");
+        }
+    }
+}

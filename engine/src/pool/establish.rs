@@ -165,3 +165,20 @@ fn settings(config: &EngineConfig, side: Side) -> Settings {
 fn tls(target: SocketAddr, cause: &TlsError) -> SetupError {
     SetupError::Tls { target, cause: cause.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::tests::bench;
+
+    #[test]
+    fn settings_follow_the_configuration() {
+        let config = EngineConfig { stream_window: 65_536, tunnel_streams_max: 7, ..bench::config() };
+        let client = settings(&config, Side::Client);
+        assert_eq!((client.stream_window, client.credit_batch), (65_536, 16_384));
+        assert_eq!((client.streams_max, client.header_list_max), (7, 16 * 1024));
+        let server = settings(&config, Side::Server);
+        assert_eq!((server.stream_window, server.credit_batch), (65_536, 16_384));
+        assert_eq!(server.streams_max, Settings::server().streams_max);
+    }
+}

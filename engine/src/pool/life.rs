@@ -9,7 +9,7 @@ use super::{Phase, Side, Tunnel};
 use crate::hbone::{ErrorCode, Request, StreamId};
 use crate::net;
 use crate::observe::{ConnectionRecord, Direction};
-use crate::pool::TUNNEL_BUFFERED_BYTES_MAX;
+use crate::pool::{SHARD_BUFFERED_BYTES_MAX, TUNNEL_BUFFERED_BYTES_MAX};
 use crate::relay::{self, Relay};
 use crate::shard::{Key, Kind, Requested, Tables};
 use crate::tls::{RecordError, RecordSealer};
@@ -85,8 +85,9 @@ impl Tables {
     /// A peer asks for a stream. Called while its bytes are read, so that data right behind the request finds a relay.
     pub(crate) fn stream_requested(&mut self, key: Key, stream: StreamId, request: Box<Request>, end: bool) {
         let started = self.driver.now();
+        let buffered: usize = self.tunnels.values().map(|tunnel| tunnel.buffered).sum();
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let full = tunnel.buffered >= TUNNEL_BUFFERED_BYTES_MAX;
+        let full = tunnel.buffered >= TUNNEL_BUFFERED_BYTES_MAX || buffered >= SHARD_BUFFERED_BYTES_MAX;
         if full || !self.accepting_streams || tunnel.facts.side == Side::Client {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.reset(stream, ErrorCode::REFUSED_STREAM, &mut seal);
@@ -220,6 +221,7 @@ impl Tables {
         if settled && let Some(tunnel) = self.tunnels.remove(key) {
             self.tunnels_left = true;
             self.buffers.recycle(tunnel.out);
+            self.buffers.recycle(tunnel.partial);
         }
     }
 

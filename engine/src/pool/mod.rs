@@ -12,7 +12,8 @@ use std::time::Instant;
 
 pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake};
 pub(crate) use tunnel::{
-    Heartbeat, Phase, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX, Tunnel, TunnelFacts,
+    Heartbeat, Phase, SHARD_BUFFERED_BYTES_MAX, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX,
+    Tunnel, TunnelFacts,
 };
 
 use crate::mesh::Identity;

@@ -21,6 +21,10 @@ pub(crate) const TUNNEL_UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// standing readers with full windows.
 pub(crate) const TUNNEL_BUFFERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of all tunnels of a shard that applications have not taken yet, beyond which it accepts no further stream. Eight
+/// tunnels that are full.
+pub(crate) const SHARD_BUFFERED_BYTES_MAX: usize = 512 * 1024 * 1024;
+
 /// A transfer that moved nothing for so long is no hindrance to a newcomer.
 const BULK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -200,6 +204,11 @@ impl Tunnel {
         if watch.counted {
             self.bulk_moved = now;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn paused_since(&mut self, then: Instant) {
+        self.bulk_moved = then;
     }
 
     fn count_bulk(&mut self, change: Option<bool>) {

@@ -6,7 +6,7 @@ use super::{Happening, Piece};
 use crate::hbone::{Event, NO_SLOT};
 use crate::pool;
 use crate::shard::{Key, Kind, Tables};
-use crate::tls::{Opened, RecordOpener};
+use crate::tls::{Opened, RECORD_LENGTH_MAX_BYTES, RecordOpener};
 use crate::uring::Received;
 
 /// Unsent bytes of a tunnel beyond which its peer is not read from. Far above the budget of transfers, so that only
@@ -69,10 +69,7 @@ impl Tables {
                 }
                 Ok(_) => {
                     self.deliver(key, lease);
-                    if let Some(tunnel) = self.tunnels.get_mut(key) {
-                        tunnel.partial.extend_from_slice(&lease[at..]);
-                    }
-                    return;
+                    return self.keep_partial(key, &lease[at..]);
                 }
                 Err(cause) => {
                     self.deliver(key, lease);
@@ -117,11 +114,20 @@ impl Tables {
             self.deliver(key, &partial);
         }
         self.forget_pieces();
-        partial.clear();
-        if let Some(tunnel) = self.tunnels.get_mut(key) {
-            tunnel.partial = partial;
-        }
+        self.buffers.recycle(partial);
         alive.then_some(at)
+    }
+
+    /// Keeps the beginning of a record until its rest comes.
+    fn keep_partial(&mut self, key: Key, beginning: &[u8]) {
+        if beginning.is_empty() {
+            return;
+        }
+        if let Some(tunnel) = self.tunnels.get_mut(key) {
+            debug_assert!(tunnel.partial.is_empty());
+            tunnel.partial = self.buffers.link(RECORD_LENGTH_MAX_BYTES);
+            tunnel.partial.extend_from_slice(beginning);
+        }
     }
 
     /// Opens one record and works off what it holds. `base` is where the buffer around it begins. False: the tunnel
@@ -133,7 +139,8 @@ impl Tables {
             Ok(Opened::Nothing) => {}
             Ok(Opened::KeyUpdate { answer }) => {
                 if answer {
-                    tunnel.sealer.key_update(&mut tunnel.out, false);
+                    let (_, seal) = tunnel.speak(&mut self.buffers);
+                    seal.sealer.key_update(seal.out, false);
                     self.mark_tunnel(key);
                 }
             }
@@ -170,7 +177,7 @@ impl Tables {
                 }
                 Ok(Some(event)) => {
                     if let Some(happening) = Happening::of(event) {
-                        self.happenings.push((self.pieces.len(), happening));
+                        self.happens(happening);
                     }
                 }
                 Err(cause) => {
@@ -181,6 +188,15 @@ impl Tables {
         }
         self.mark_tunnel(key);
         true
+    }
+
+    /// Notes what happened behind the bytes so far. Windows that grow one after the other are looked at once.
+    fn happens(&mut self, happening: Happening) {
+        let place = self.pieces.len();
+        let again = |last: &(usize, Happening)| matches!(last, (at, Happening::Window) if *at == place);
+        if !matches!(happening, Happening::Window) || !self.happenings.last().is_some_and(again) {
+            self.happenings.push((place, happening));
+        }
     }
 
     fn forget_pieces(&mut self) {

@@ -59,7 +59,7 @@ impl LocalPod {
 }
 
 impl Shard {
-    /// Learns of a pod, and opens its listeners if this shard is one of those that accept for it.
+    /// Learns of a pod, and opens its listeners if this shard is one of those that accept for it, and still accepts.
     pub(crate) fn add_pod(self: &Rc<Self>, spec: PodSpec, listen: bool) -> Result<(), String> {
         let netns = Namespace::new(spec.netns);
         let transparent = net::may_keep_source(&netns, &self.config).map_err(|cause| {
@@ -69,7 +69,7 @@ impl Shard {
         let name =
             PodName { name: spec.name, namespace: spec.namespace, service_account: spec.service_account };
         let pod = Rc::new(LocalPod::new(spec.uid, name, netns, transparent));
-        if listen {
+        if listen && !self.draining.get() {
             for port in Port::ALL {
                 self.open_listener(&pod, port).map_err(|cause| {
                     self.close_listeners(&pod);

@@ -134,6 +134,10 @@ impl<T> Table<T> {
         (0..self.entries.len() as u32).filter_map(|slot| self.at(slot)).collect()
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter_map(|entry| entry.value.as_ref())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }

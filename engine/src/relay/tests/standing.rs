@@ -59,6 +59,24 @@ fn eight_standing_readers_hold_up_nobody() {
     world.end();
 }
 
+#[test]
+fn a_tunnel_that_holds_too_much_takes_no_more_streams() {
+    let mut world = World::with_peer(Side::Server);
+    let limits = [(crate::pool::TUNNEL_BUFFERED_BYTES_MAX, true), (0, false)];
+    for (buffered, refuses) in limits {
+        world.near.tunnel().buffered += buffered;
+        let stream = world.far.connect();
+        let mut refused = None;
+        world.until("the request is seen", |world| {
+            refused = refused.or_else(|| world.far.takes_reset(stream));
+            refused.is_some() || !world.near.requests.is_empty()
+        });
+        world.near.tunnel().buffered -= buffered;
+        assert_eq!(refused, refuses.then_some(crate::hbone::ErrorCode::REFUSED_STREAM));
+    }
+    world.end();
+}
+
 /// A peer with small windows that gives no credit back by itself.
 fn stingy() -> Settings {
     Settings { stream_window: 65_535, streams_max: 1_000, ..Settings::server() }

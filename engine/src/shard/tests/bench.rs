@@ -87,6 +87,10 @@ impl Bench {
         self.call_to(SocketAddr::new(self.server_ip, APP_PORT))
     }
 
+    pub(super) fn call_to_port(&self, port: u16) -> App {
+        self.call_to(SocketAddr::new(self.server_ip, port))
+    }
+
     pub(super) fn call_to(&self, destination: SocketAddr) -> App {
         let (app, socket) = App::connected();
         let source = SocketAddr::new(self.client_ip, 40_000);
@@ -214,7 +218,7 @@ impl Bench {
     }
 }
 
-pub(super) fn config() -> EngineConfig {
+pub(crate) fn config() -> EngineConfig {
     EngineConfig {
         shards: 1,
         pinning: Pinning::Off,

@@ -1,7 +1,7 @@
 //! A whole shard: set-up tasks, pool, pods, drain, end.
 #![allow(clippy::unwrap_used)]
 
-mod bench;
+pub(crate) mod bench;
 
 mod pods;
 mod tunnels;

@@ -182,6 +182,69 @@ fn newcomers_go_round_a_transfer() {
 }
 
 #[test]
+fn a_transfer_that_pauses_keeps_nobody_away() {
+    let mut bench = Bench::new();
+    let (mut caller, mut called) = bench.connect();
+    let mut bulk = Transfer::new(1, 8 << 20);
+    bench.until("the transfer is over", |_| {
+        bulk.write(&mut caller, usize::MAX);
+        bulk.read(&mut called, usize::MAX);
+        bulk.is_received()
+    });
+    let long_ago = bench.shard.driver.now().checked_sub(std::time::Duration::from_secs(1)).unwrap();
+    let keys = bench.shard.tables.borrow().tunnels.keys();
+    for key in keys {
+        let mut tables = bench.shard.tables.borrow_mut();
+        let tunnel = tables.tunnels.get_mut(key).unwrap();
+        assert_eq!(tunnel.bulk_streams, 1, "no message has come since");
+        tunnel.paused_since(long_ago);
+    }
+    let other = bench.connect();
+    assert_eq!((streams(&bench), bench.knocked), (vec![2], 1));
+    drop((caller, called, other));
+    bench.end();
+}
+
+#[test]
+fn a_peer_whose_handshake_fails_gets_the_alert_and_no_reset() {
+    let mut bench = Bench::new();
+    let (mut peer, socket) = App::connected();
+    bench.serve("server", crate::net::Port::Hbone, socket);
+    peer.write_all(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00");
+    let mut received = Vec::new();
+    bench.until("the socket is closed", |_| match peer.read(usize::MAX) {
+        Took::Bytes(mut more) => {
+            received.append(&mut more);
+            false
+        }
+        Took::Nothing => false,
+        end => {
+            assert_eq!(end, Took::End);
+            true
+        }
+    });
+    assert_eq!(received.first(), Some(&21), "a plaintext alert: {received:?}");
+    assert_eq!((bench.records.len(), bench.records[0].refused), (1, true));
+    bench.end();
+}
+
+#[test]
+fn a_connection_that_the_peer_refuses_is_reset_and_told_of_once_by_each_end() {
+    let mut bench = Bench::new();
+    // Nobody listens there: the peer answers 503.
+    let mut caller = bench.call_to_port(9);
+    bench.until("the application is reset", |_| caller.read(1) == Took::Reset);
+    bench.until("both ends have told of it", |bench| bench.records.len() == 2);
+    assert!(bench.records.iter().all(|record| record.error.is_some()), "{:?}", bench.records);
+    assert!(
+        bench.records.iter().any(|record| record.error.as_ref().is_some_and(|text| text.contains("503")))
+    );
+    bench.turns(20);
+    assert_eq!(bench.records.len(), 2);
+    bench.end();
+}
+
+#[test]
 fn a_tunnel_that_breaks_is_replaced() {
     let mut bench = Bench::new();
     let first = bench.connect();
