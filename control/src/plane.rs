@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use engine::engine::{Engine, EngineError, Pod};
 use engine::mesh::Snapshot;
-use engine::observe::ConnectionRecord;
+use engine::observe::Observation;
 
 /// What the control thread asks of the data plane. See [`Engine`] for what each call promises.
 pub(crate) trait DataPlane {
     fn publish(&self, snapshot: Arc<Snapshot>);
     async fn add_pod(&self, pod: Pod) -> Result<(), EngineError>;
     async fn remove_pod(&self, uid: &str) -> Result<(), EngineError>;
-    async fn next_record(&self) -> ConnectionRecord;
-    fn lost_records(&self) -> u64;
+    async fn next_observation(&self) -> Observation;
+    fn lost_observations(&self) -> u64;
     async fn drain(&self);
     async fn cut(&self);
 }
@@ -30,12 +30,12 @@ impl DataPlane for Engine {
         Self::remove_pod(self, uid).await
     }
 
-    async fn next_record(&self) -> ConnectionRecord {
-        Self::next_record(self).await
+    async fn next_observation(&self) -> Observation {
+        Self::next_observation(self).await
     }
 
-    fn lost_records(&self) -> u64 {
-        Self::lost_records(self)
+    fn lost_observations(&self) -> u64 {
+        Self::lost_observations(self)
     }
 
     async fn drain(&self) {

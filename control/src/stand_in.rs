@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use engine::engine::{EngineError, Pod};
-use engine::mesh::{Identity, Snapshot};
-use engine::observe::{ConnectionRecord, Direction};
+use engine::mesh::{
+    Identity, IpFamilies, LoadBalancing, Locality, NetworkMode, Protocol, Service, ServiceName, Snapshot,
+    TrustDomain, Visibility, Workload,
+};
+use engine::observe::{Closed, Connection, ConnectionId, Direction, Observation, ResponseFlag, Traffic};
 use tokio::sync::Notify;
 
 use crate::plane::DataPlane;
@@ -21,7 +24,7 @@ pub(crate) struct StandIn {
     pub(crate) published: Notify,
     /// Pods that cannot be added, by uid.
     pub(crate) broken: RefCell<Vec<String>>,
-    pub(crate) records: RefCell<VecDeque<ConnectionRecord>>,
+    pub(crate) observations: RefCell<VecDeque<Observation>>,
     pub(crate) lost: Cell<u64>,
     /// Connections never end.
     pub(crate) stuck: Cell<bool>,
@@ -63,15 +66,15 @@ impl DataPlane for StandIn {
         Ok(())
     }
 
-    async fn next_record(&self) -> ConnectionRecord {
-        let next = self.records.borrow_mut().pop_front();
+    async fn next_observation(&self) -> Observation {
+        let next = self.observations.borrow_mut().pop_front();
         match next {
-            Some(record) => record,
+            Some(observation) => observation,
             None => std::future::pending().await,
         }
     }
 
-    fn lost_records(&self) -> u64 {
+    fn lost_observations(&self) -> u64 {
         self.lost.get()
     }
 
@@ -87,27 +90,72 @@ impl DataPlane for StandIn {
     }
 }
 
-/// A connection that ended well, from this port.
-pub(crate) fn record(port: u16) -> ConnectionRecord {
-    ConnectionRecord {
-        direction: Direction::Outbound,
-        source: ([10, 0, 0, 1], port).into(),
-        source_workload: None,
-        source_namespace: None,
-        source_identity: None,
-        source_cluster: None,
-        destination: ([10, 0, 0, 2], 80).into(),
-        hbone_destination: None,
-        destination_service: None,
-        destination_workload: None,
-        destination_namespace: None,
-        destination_identity: None,
-        destination_cluster: None,
-        bytes_sent: 1,
-        bytes_received: 2,
+/// A connection of which no more is known than the two ends, from this port.
+pub(crate) fn connection(port: u16) -> Connection {
+    let id = ConnectionId { shard: 0, sequence: u64::from(port) };
+    Connection::new(id, Direction::Outbound, ([10, 0, 0, 1], port).into(), ([10, 0, 0, 2], 80).into())
+}
+
+/// It ended well.
+pub(crate) fn completed(port: u16) -> Observation {
+    let traffic = Traffic { sent: 1, received: 2 };
+    Observation::Closed(Box::new(Closed {
+        connection: Arc::new(connection(port)),
+        stood: true,
+        traffic,
+        unreported: traffic,
         duration: std::time::Duration::ZERO,
         error: None,
+        flag: ResponseFlag::None,
         refused: false,
-        dry_run: Vec::new(),
+    }))
+}
+
+/// A workload of the namespace `shop` in the mesh.
+pub(crate) fn workload(name: &str, cluster: &str) -> Workload {
+    let none = || Arc::<str>::from("");
+    Workload {
+        uid: Arc::from(name),
+        name: Arc::from(name),
+        identity: Identity::new(&TrustDomain::new("cluster.local"), "shop", name),
+        network: none(),
+        ips: Vec::new(),
+        hostname: none(),
+        protocol: Protocol::Hbone,
+        network_mode: NetworkMode::Standard,
+        node: none(),
+        cluster_id: Arc::from(cluster),
+        locality: Locality::default(),
+        workload_name: none(),
+        workload_type: Arc::from("deployment"),
+        canonical_name: none(),
+        canonical_revision: none(),
+        waypoint: None,
+        network_gateway: None,
+        application_tunnel: None,
+        native_tunnel: false,
+        authorization_policies: Vec::new(),
+        healthy: true,
+        capacity: 1,
+        services: BTreeMap::new(),
+    }
+}
+
+/// A service of the namespace `shop`.
+pub(crate) fn service(name: &str) -> Service {
+    let hostname = format!("{name}.shop.svc.cluster.local");
+    Service {
+        name: Arc::from(name),
+        key: ServiceName { namespace: Arc::from("shop"), hostname: Arc::from(hostname) },
+        vips: Vec::new(),
+        cidr_vips: Vec::new(),
+        ports: BTreeMap::new(),
+        subject_alt_names: Vec::new(),
+        waypoint: None,
+        weighted_waypoints: Vec::new(),
+        load_balancing: LoadBalancing::default(),
+        ip_families: IpFamilies::Any,
+        canonical: false,
+        visibility: Visibility::Public,
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::access_log;
+use crate::access_log::AccessLog;
 use crate::environment::Environment;
 use crate::plane::DataPlane;
 use crate::pods::Running;
@@ -40,8 +40,8 @@ const PANIC_MEMORY_SECONDS: u64 = 600;
 /// The pause before files that cannot be read after a panic are tried again.
 const REOPEN_SECONDS: u64 = 5;
 
-/// Access log records written before other work of the thread gets its turn.
-const RECORDS_PER_TURN_MAX: usize = 64;
+/// Observations written to the access log before other work of the thread gets its turn.
+const OBSERVATIONS_PER_TURN_MAX: usize = 64;
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -153,7 +153,7 @@ impl<P: DataPlane> Work<P> {
             let listener = self.probe_listener()?;
             tokio::select! {
                 never = self.follow(standalone) => match never {},
-                never = write_access_log(&self.engine) => match never {},
+                never = write_access_log(&self.engine, self.access_log()) => match never {},
                 never = readiness::serve(&listener, &self.readiness) => match never {},
                 () = self.shutdown.ordered() => Ok(()),
             }
@@ -194,15 +194,19 @@ impl<P: DataPlane> Work<P> {
                 drained = drained => if drained.is_err() {
                     warn!("connections that are still open are cut");
                 },
-                never = write_access_log(&self.engine) => match never {},
+                never = write_access_log(&self.engine, self.access_log()) => match never {},
                 never = readiness::serve(&listener, &self.readiness) => match never {},
             }
             self.engine.cut().await;
-            while let Ok(record) = timeout(Duration::ZERO, self.engine.next_record()).await {
-                access_log::log(&record);
+            while let Ok(observation) = timeout(Duration::ZERO, self.engine.next_observation()).await {
+                self.access_log().write(&observation);
             }
             Ok(())
         })
+    }
+
+    fn access_log(&self) -> AccessLog {
+        AccessLog { findings_at_info: self.environment.log.findings_at_info }
     }
 
     fn probe_listener(&self) -> io::Result<tokio::net::TcpListener> {
@@ -210,18 +214,18 @@ impl<P: DataPlane> Work<P> {
     }
 }
 
-/// Writes a line for each connection that ended, and tells when some were lost.
-async fn write_access_log(plane: &impl DataPlane) -> Infallible {
-    let mut lost = plane.lost_records();
+/// Writes the lines of each connection, and tells when some were lost.
+async fn write_access_log(plane: &impl DataPlane, access_log: AccessLog) -> Infallible {
+    let mut lost = plane.lost_observations();
     loop {
-        for _ in 0..RECORDS_PER_TURN_MAX {
-            access_log::log(&plane.next_record().await);
+        for _ in 0..OBSERVATIONS_PER_TURN_MAX {
+            access_log.write(&plane.next_observation().await);
         }
-        let now = plane.lost_records();
+        let now = plane.lost_observations();
         if now > lost {
             warn!(
                 lines = now - lost,
-                "access log lines lost: connections end faster than they can be written down"
+                "access log lines lost: connections come and go faster than they can be written down"
             );
             lost = now;
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::mesh::Snapshot;
-use crate::observe::ConnectionRecord;
+use crate::observe::Observation;
 use crate::shard::{self, Answer, Command, Mailbox, Plan, PodSpec, Reports};
 use crate::uring::Doorbell;
 
@@ -210,13 +210,13 @@ impl Engine {
         Ok(())
     }
 
-    /// The next connection that ended; waits for one. For one caller at a time.
-    pub async fn next_record(&self) -> ConnectionRecord {
-        self.reports.next_record().await
+    /// What happened next to a connection; waits for it. For one caller at a time.
+    pub async fn next_observation(&self) -> Observation {
+        self.reports.next_observation().await
     }
 
-    /// Records that were overwritten because nobody read them in time.
-    pub fn lost_records(&self) -> u64 {
+    /// Observations that were overwritten because nobody read them in time.
+    pub fn lost_observations(&self) -> u64 {
         self.reports.lost()
     }
 
@@ -229,7 +229,7 @@ impl Engine {
         self.reports.until(|| self.shards.iter().all(|shard| shard.mailbox.is_idle())).await;
     }
 
-    /// Cuts what is left and ends the shards. When it returns, every connection has its record.
+    /// Cuts what is left and ends the shards. When it returns, every connection was told of.
     pub async fn cut(&self) {
         for shard in &self.shards {
             shard.mailbox.send(Command::End);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::mesh::{self, Authority, Decision, Identity, Inbound, Workload};
 use crate::net::{self, Accepted};
-use crate::observe::{ConnectionRecord, Direction};
+use crate::observe::{Direction, ResponseFlag, Security};
 use crate::pool::{self, CONNECT_TIMEOUT, SetupError, Side, TunnelFacts};
 use crate::refused::{Ending, Pending, SNAPSHOT_WAIT};
 use crate::shard::{LocalPod, Requested, Shard};
@@ -22,22 +22,24 @@ const SERVICE_UNAVAILABLE: u16 = 503;
 /// Takes a connection to 15008 through its handshake, and leaves the tunnel to the shard.
 pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
     let Accepted { socket, source, destination, .. } = accepted;
-    let record = ConnectionRecord::new(Direction::Inbound, source, destination);
+    let mut record = shard.record(Direction::Inbound, source, destination);
+    record.describe(|connection| connection.security = Security::MutualTls);
     let mut pending = Pending::new(&shard, socket, record);
     let Some(workload) = shard.own_workload(&pod).await else {
-        return pending.refuse(Ending::UnknownWorkload(&pod));
+        return pending.refuse(ResponseFlag::None, Ending::UnknownWorkload(&pod));
     };
     let Some(credentials) = shard.own_credentials(&workload.identity).await else {
-        return pending.refuse(SetupError::NoCertificate(workload.identity.clone()));
+        let cause = SetupError::NoCertificate(workload.identity.clone());
+        return pending.refuse(cause.flag(), cause);
     };
     let hello = match Handshake::server(&credentials) {
         Ok(hello) => hello,
-        Err(cause) => return pending.refuse(cause),
+        Err(cause) => return pending.refuse(ResponseFlag::TlsFailure, cause),
     };
     let established = match pool::handshake(&shard.driver, pending.fd(), hello, source).await {
         Ok(established) => established,
         // The alert says why; an RST might destroy it on its way.
-        Err(cause) => return pending.close(cause),
+        Err(cause) => return pending.close(cause.flag(), cause),
     };
     let Some((socket, _)) = pending.lend() else { return };
     let peer = established.peer.clone();
@@ -49,6 +51,7 @@ pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: 
 struct Denied {
     status: u16,
     cause: String,
+    flag: ResponseFlag,
     /// Nothing about it was right enough to call it a connection.
     early: bool,
 }
@@ -61,7 +64,7 @@ pub(crate) async fn serve_stream(shard: Rc<Shard>, requested: Requested) {
         Err(denied) => Err(denied),
     };
     if let Err(denied) = &reached {
-        shard.describe(relay, |record| record.refused = denied.early);
+        shard.note_denial(relay, denied.flag, denied.early);
     }
     let mut tables = shard.tables.borrow_mut();
     match reached {
@@ -77,7 +80,7 @@ pub(crate) async fn serve_stream(shard: Rc<Shard>, requested: Requested) {
 /// Decides whether the peer may have what it asks for, and what that is.
 async fn admit(shard: &Rc<Shard>, requested: &Requested) -> Result<(Arc<Workload>, SocketAddr), Denied> {
     let Requested { relay, tunnel, request } = requested;
-    let early = |status: u16, cause: String| Denied { status, cause, early: true };
+    let early = |status: u16, cause: String| Denied { status, cause, flag: ResponseFlag::None, early: true };
     if request.method != "CONNECT" {
         let cause = format!("the peer sent {}, and only CONNECT is served here", request.method);
         return Err(early(BAD_REQUEST, cause));
@@ -97,21 +100,20 @@ async fn admit(shard: &Rc<Shard>, requested: &Requested) -> Result<(Arc<Workload
         workload: &workload,
     };
     let verdict = mesh::authorise(&snapshot, &inbound);
-    shard.describe(*relay, |record| {
-        if let Some(source) = snapshot.workload_by_ip(tunnel.remote.ip()) {
-            record.set_source(source);
-        }
-        record.set_destination(Some(&workload), delivery.service.as_deref());
-        record.source_identity = Some(tunnel.peer.clone());
-        record.destination_identity = Some(workload.identity.clone());
-        record.hbone_destination = Some(delivery.target);
-        record.dry_run = verdict.dry_run.iter().map(ToString::to_string).collect();
+    shard.describe(*relay, |connection| {
+        connection.source_workload = snapshot.workload_by_ip(tunnel.remote.ip()).cloned();
+        connection.source_identity = Some(tunnel.peer.clone());
+        connection.destination_workload = Some(Arc::clone(&workload));
+        connection.destination_service = delivery.service;
+        connection.destination_identity = Some(workload.identity.clone());
+        connection.hbone_destination = Some(delivery.target);
+        connection.verdict = Some(verdict.clone());
     });
     match verdict.decision {
-        Decision::Allow => Ok((workload, delivery.target)),
+        Decision::Allow { .. } => Ok((workload, delivery.target)),
         Decision::Deny(denial) => {
             let cause = format!("denied by policy: {denial}");
-            Err(Denied { status: UNAUTHORIZED, cause, early: false })
+            Err(Denied { status: UNAUTHORIZED, cause, flag: ResponseFlag::Deny, early: false })
         }
     }
 }
@@ -122,6 +124,7 @@ async fn reach(shard: &Shard, requested: &Requested, target: SocketAddr) -> Resu
     let unavailable = |cause: io::Error| Denied {
         status: SERVICE_UNAVAILABLE,
         cause: format!("connecting to the application at {target} failed: {cause}; does it listen there?"),
+        flag: ResponseFlag::Connect,
         early: false,
     };
     let source = pod.transparent.then(|| remote.ip());

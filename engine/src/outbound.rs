@@ -12,7 +12,7 @@ use crate::hbone::ErrorCode;
 use crate::headers;
 use crate::mesh::{self, HboneRoute, Route, Workload};
 use crate::net::{Accepted, Port};
-use crate::observe::{ConnectionRecord, Direction};
+use crate::observe::{Connection, Direction, ResponseFlag, Security};
 use crate::passthrough;
 use crate::pool::PoolKey;
 use crate::refused::{Ending, Pending};
@@ -29,22 +29,28 @@ const STREAM_ATTEMPTS_MAX: usize = 2;
 pub(crate) async fn serve(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
     let is_loop = accepted.is_loop();
     let Accepted { socket, source: client, destination, .. } = accepted;
-    let record = ConnectionRecord::new(Direction::Outbound, client, destination);
+    let record = shard.record(Direction::Outbound, client, destination);
     let mut pending = Pending::new(&shard, socket, record);
     if is_loop {
-        return pending.refuse("the connection leads back to the proxy itself");
+        return pending.refuse(ResponseFlag::None, "the connection leads back to the proxy itself");
     }
     let Some(source) = shard.own_workload(&pod).await else {
-        return pending.refuse(Ending::UnknownWorkload(&pod));
+        return pending.refuse(ResponseFlag::None, Ending::UnknownWorkload(&pod));
     };
-    pending.describe(|record| record.set_source(&source));
+    pending.describe(|connection| {
+        connection.source_workload = Some(Arc::clone(&source));
+        connection.source_identity = Some(source.identity.clone());
+    });
     match mesh::route(&shard.snapshot(), &source, destination, shard.entropy()) {
         Route::Hbone(route) => through_tunnel(shard, pod, pending, client, &source, &route).await,
         Route::Passthrough { target, workload, service } => {
-            pending.describe(|record| record.set_destination(workload.as_deref(), service.as_deref()));
+            pending.describe(|connection| {
+                connection.destination_workload = workload;
+                connection.destination_service = service;
+            });
             passthrough::connect(shard, pod, pending, Port::Outbound, target, None).await;
         }
-        Route::Refuse(refusal) => pending.refuse(Ending::Refused(&refusal)),
+        Route::Refuse(refusal) => pending.refuse(ResponseFlag::None, Ending::Refused(&refusal)),
     }
 }
 
@@ -57,33 +63,27 @@ async fn through_tunnel(
     source: &Workload,
     route: &HboneRoute,
 ) {
-    let started = shard.driver.now();
     let key = PoolKey {
         source: source.identity.clone(),
         expected: route.identities.clone(),
         target: route.target,
         pod: Arc::clone(&pod.uid),
     };
-    pending.describe(|record| describe(record, route));
+    pending.describe(|connection| describe(connection, route));
     let headers = headers::connect(&shard, source, route, client);
     let authority = route.authority.to_string();
     let mut cause = "no tunnel took the stream".to_owned();
+    let mut flag = ResponseFlag::Connect;
     let mut refused_by = None;
     for _ in 0..STREAM_ATTEMPTS_MAX {
         let tunnel = match shard.tunnel(&pod, &key, refused_by).await {
             Ok(tunnel) => tunnel,
-            Err(cause) => return pending.fail(cause),
+            Err(cause) => return pending.fail(cause.flag(), cause),
         };
         refused_by = Some(tunnel);
         let Some((app, record)) = pending.lend() else { return };
-        let opening = shard.tables.borrow_mut().open_stream(
-            tunnel,
-            app,
-            &authority,
-            &headers.borrowed(),
-            record,
-            started,
-        );
+        let opening =
+            shard.tables.borrow_mut().open_stream(tunnel, app, &authority, &headers.borrowed(), record);
         let (relay, opened) = match opening {
             Ok(opening) => opening,
             Err(back) => {
@@ -102,19 +102,21 @@ async fn through_tunnel(
             Some(Opened::Yes) | None => return,
             Some(Opened::No(refused)) => {
                 pending.back(refused.app);
-                cause = refused.cause;
+                (flag, cause) = (refused.flag, refused.cause);
                 if !refused.unprocessed {
                     break;
                 }
             }
         }
     }
-    pending.fail(cause);
+    pending.fail(flag, cause);
 }
 
-fn describe(record: &mut ConnectionRecord, route: &HboneRoute) {
-    record.set_destination(Some(&route.workload), route.service.as_deref());
-    record.destination = route.target;
-    record.hbone_destination = Some(SocketAddr::clone(&route.authority));
-    record.destination_identity = Some(route.workload.identity.clone());
+fn describe(connection: &mut Connection, route: &HboneRoute) {
+    connection.destination = route.target;
+    connection.destination_workload = Some(Arc::clone(&route.workload));
+    connection.destination_service.clone_from(&route.service);
+    connection.destination_identity = Some(route.workload.identity.clone());
+    connection.hbone_destination = Some(route.authority);
+    connection.security = Security::MutualTls;
 }

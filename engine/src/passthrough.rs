@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::mesh::{self, Decision, Inbound};
 use crate::net::{self, Accepted, Port};
-use crate::observe::{ConnectionRecord, Direction};
+use crate::observe::{Direction, ResponseFlag};
 use crate::pool::CONNECT_TIMEOUT;
 use crate::refused::{Ending, Pending};
 use crate::relay::Pair;
@@ -16,26 +17,24 @@ use crate::shard::{LocalPod, Shard};
 pub(crate) async fn serve_inbound(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
     let is_loop = accepted.is_loop();
     let Accepted { socket, source, destination, port } = accepted;
-    let record = ConnectionRecord::new(Direction::Inbound, source, destination);
+    let record = shard.record(Direction::Inbound, source, destination);
     let mut pending = Pending::new(&shard, socket, record);
     if is_loop {
-        return pending.refuse("the connection leads back to the proxy itself");
+        return pending.refuse(ResponseFlag::None, "the connection leads back to the proxy itself");
     }
     let Some(workload) = shard.own_workload(&pod).await else {
-        return pending.refuse(Ending::UnknownWorkload(&pod));
+        return pending.refuse(ResponseFlag::None, Ending::UnknownWorkload(&pod));
     };
     let snapshot = shard.snapshot();
     let inbound = Inbound { identity: None, source: source.ip(), destination, workload: &workload };
     let verdict = mesh::authorise(&snapshot, &inbound);
-    pending.describe(|record| {
-        record.dry_run = verdict.dry_run.iter().map(ToString::to_string).collect();
-        record.set_destination(Some(&workload), None);
-        if let Some(source) = snapshot.workload_by_ip(source.ip()) {
-            record.set_source(source);
-        }
+    pending.describe(|connection| {
+        connection.source_workload = snapshot.workload_by_ip(source.ip()).cloned();
+        connection.destination_workload = Some(Arc::clone(&workload));
+        connection.verdict = Some(verdict.clone());
     });
     if let Decision::Deny(denial) = verdict.decision {
-        return pending.fail(format!("denied by policy: {denial}"));
+        return pending.fail(ResponseFlag::Deny, format!("denied by policy: {denial}"));
     }
     drop(snapshot);
     let shown = pod.transparent.then(|| source.ip());
@@ -51,11 +50,10 @@ pub(crate) async fn connect(
     target: SocketAddr,
     shown: Option<IpAddr>,
 ) {
-    let started = shard.driver.now();
-    pending.describe(|record| {
-        record.destination = target;
+    pending.describe(|connection| {
+        connection.destination = target;
         // Nobody proves anything here: an address names no identity.
-        record.source_identity = None;
+        connection.source_identity = None;
     });
     let made = match port {
         Port::Outbound => net::to_network(&pod.netns, target, &shard.options, false),
@@ -63,12 +61,12 @@ pub(crate) async fn connect(
     };
     let called = match made {
         Ok(called) => called,
-        Err(cause) => return pending.fail(format!("no socket: {cause}")),
+        Err(cause) => return pending.fail(ResponseFlag::Connect, format!("no socket: {cause}")),
     };
-    let deadline = started + CONNECT_TIMEOUT;
+    let deadline = shard.driver.now() + CONNECT_TIMEOUT;
     if let Err(cause) = shard.driver.connect(called.as_fd(), target, deadline).await {
-        return pending.fail(format!("connecting to {target} failed: {cause}"));
+        return pending.fail(ResponseFlag::Connect, format!("connecting to {target} failed: {cause}"));
     }
     let Some((caller, record)) = pending.lend() else { return };
-    shard.tables.borrow_mut().join(Pair::new(pod, caller, called, record, started));
+    shard.tables.borrow_mut().join(Pair::new(pod, caller, called, record));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::mesh::{Refusal, Workload};
 use crate::net;
-use crate::observe::ConnectionRecord;
+use crate::observe::{Connection, Record, ResponseFlag, Traffic};
 use crate::shard::{Key, LocalPod, Shard};
 
 /// How long a connection waits for the control plane to tell of its own workload or its certificate (contract 1.8).
@@ -28,24 +28,24 @@ pub(crate) enum Ending<'a> {
 pub(crate) struct Pending {
     /// `None` while a relay has it.
     socket: Option<OwnedFd>,
-    record: ConnectionRecord,
+    record: Record,
     shard: Rc<Shard>,
 }
 
 // === impl Pending ===
 
 impl Pending {
-    pub(crate) fn new(shard: &Rc<Shard>, socket: OwnedFd, record: ConnectionRecord) -> Self {
+    pub(crate) fn new(shard: &Rc<Shard>, socket: OwnedFd, record: Record) -> Self {
         Self { socket: Some(socket), record, shard: Rc::clone(shard) }
     }
 
     /// Adds to what will be told.
-    pub(crate) fn describe(&mut self, add: impl FnOnce(&mut ConnectionRecord)) {
-        add(&mut self.record);
+    pub(crate) fn describe(&mut self, add: impl FnOnce(&mut Connection)) {
+        self.record.describe(add);
     }
 
     /// What a relay needs to take the connection over. It may come [`back`](Self::back).
-    pub(crate) fn lend(&mut self) -> Option<(OwnedFd, ConnectionRecord)> {
+    pub(crate) fn lend(&mut self) -> Option<(OwnedFd, Record)> {
         self.socket.take().map(|socket| (socket, self.record.clone()))
     }
 
@@ -64,20 +64,23 @@ impl Pending {
 
     /// Closes a connection that is not for us to carry, so that the application sees an error and not an orderly end,
     /// and reports why.
-    pub(crate) fn refuse(mut self, why: impl Display) {
-        self.record.refused = true;
+    pub(crate) fn refuse(mut self, flag: ResponseFlag, why: impl Display) {
+        self.record.set_refused();
+        self.record.set_flag(flag);
         self.abort(&why);
     }
 
     /// The same for a connection that was ours to carry and could not be: a policy forbids it, or nobody answers.
-    pub(crate) fn fail(mut self, why: impl Display) {
+    pub(crate) fn fail(mut self, flag: ResponseFlag, why: impl Display) {
+        self.record.set_flag(flag);
         self.abort(&why);
     }
 
     /// Reports why, and closes in good order: the peer was told in its own words.
-    pub(crate) fn close(mut self, why: impl Display) {
+    pub(crate) fn close(mut self, flag: ResponseFlag, why: impl Display) {
         drop(self.socket.take());
-        self.record.refused = true;
+        self.record.set_refused();
+        self.record.set_flag(flag);
         self.report(&why);
     }
 
@@ -89,9 +92,9 @@ impl Pending {
         }
     }
 
-    fn report(&mut self, why: &dyn Display) {
-        self.record.error = Some(why.to_string());
-        self.shard.report(self.record.clone());
+    fn report(&self, why: &dyn Display) {
+        let now = self.shard.driver.now();
+        self.shard.report(self.record.closed(Traffic::default(), now, Some(why.to_string())));
     }
 }
 
@@ -127,9 +130,19 @@ impl Shard {
     }
 
     /// Adds to the record of a connection that is being set up.
-    pub(crate) fn describe(&self, relay: Key, add: impl FnOnce(&mut ConnectionRecord)) {
+    pub(crate) fn describe(&self, relay: Key, add: impl FnOnce(&mut Connection)) {
         if let Some(relay) = self.tables.borrow_mut().relays.get_mut(relay) {
-            add(&mut relay.record);
+            relay.record.describe(add);
+        }
+    }
+
+    /// What will be said of a stream that is refused; `early` if it was not for us to carry at all.
+    pub(crate) fn note_denial(&self, relay: Key, flag: ResponseFlag, early: bool) {
+        if let Some(relay) = self.tables.borrow_mut().relays.get_mut(relay) {
+            relay.record.set_flag(flag);
+            if early {
+                relay.record.set_refused();
+            }
         }
     }
 }

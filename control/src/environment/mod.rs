@@ -90,6 +90,8 @@ pub struct LogSettings {
     /// A filter in the syntax of `RUST_LOG`.
     pub filter: String,
     pub format: LogFormat,
+    /// What policies in dry run find is logged at INFO and not at DEBUG (`AUTHZ_POLICY_INFO_LOGGING`).
+    pub findings_at_info: bool,
 }
 
 /// Everything the environment decides.

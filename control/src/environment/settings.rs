@@ -238,6 +238,7 @@ fn log(variables: &mut Variables<'_>) -> LogSettings {
     LogSettings {
         filter: filter.unwrap_or_else(|| crate::logging::FILTER_DEFAULT.to_owned()),
         format: format.unwrap_or_default(),
+        findings_at_info: variables.parsed("AUTHZ_POLICY_INFO_LOGGING", boolean).unwrap_or(false),
     }
 }
 
@@ -245,5 +246,4 @@ fn log(variables: &mut Variables<'_>) -> LogSettings {
 fn check_unused(variables: &mut Variables<'_>) {
     variables.parsed("SECRET_TTL", positive_duration);
     variables.parsed("LOCALHOST_APP_TUNNEL", boolean);
-    variables.parsed("AUTHZ_POLICY_INFO_LOGGING", boolean);
 }

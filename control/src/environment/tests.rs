@@ -53,7 +53,8 @@ fn defaults_are_the_contract_s() {
     );
     assert_eq!(environment.drain_deadline, Duration::from_secs(5));
     assert_eq!(environment.readiness_address.to_string(), "[::]:15021");
-    assert_eq!(environment.log, LogSettings { filter: "info".to_owned(), format: LogFormat::Plain });
+    let log = LogSettings { filter: "info".to_owned(), format: LogFormat::Plain, findings_at_info: false };
+    assert_eq!(environment.log, log);
     assert!(environment.warnings.is_empty(), "{:?}", environment.warnings);
 
     let engine = environment.engine;
@@ -92,6 +93,7 @@ fn every_setting_is_followed() {
         ("CONNECTION_TERMINATION_DEADLINE", "0s"),
         ("RUST_LOG", "debug,access=off"),
         ("LOG_FORMAT", "json"),
+        ("AUTHZ_POLICY_INFO_LOGGING", "true"),
         ("ZTUNNEL_WORKER_THREADS", "3"),
         ("RINGWAY_PIN", "3,0-1"),
     ])
@@ -106,7 +108,11 @@ fn every_setting_is_followed() {
     assert_eq!(environment.readiness_address.to_string(), "0.0.0.0:15021");
     assert_eq!(
         environment.log,
-        LogSettings { filter: "debug,access=off".to_owned(), format: LogFormat::Json }
+        LogSettings {
+            filter: "debug,access=off".to_owned(),
+            format: LogFormat::Json,
+            findings_at_info: true
+        }
     );
     assert_eq!(environment.control_core, Some(2));
 

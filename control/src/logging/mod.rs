@@ -93,7 +93,7 @@ pub(crate) mod testing {
     pub(crate) fn logged(format: LogFormat, filter: &str, act: impl FnOnce()) -> String {
         let caught = Caught::default();
         let writer = caught.clone();
-        let settings = LogSettings { filter: filter.to_owned(), format };
+        let settings = LogSettings { filter: filter.to_owned(), format, findings_at_info: false };
         let layer = layer(&settings, move || writer.clone(), fixed_clock);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), act);
         let bytes = caught.0.lock().unwrap().clone();

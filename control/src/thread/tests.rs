@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::*;
 use crate::environment::LogFormat;
 use crate::logging::testing::logged;
-use crate::stand_in::{StandIn, record};
+use crate::stand_in::{StandIn, completed};
 
 /// Runs until ended with work that does, the first times, what `outcomes` says.
 fn outcome_of(outcomes: &[&str]) -> (Ended, usize) {
@@ -60,17 +60,17 @@ async fn poll_once(future: Pin<&mut impl Future>) {
 }
 
 #[test]
-fn every_record_becomes_a_line_in_turns() {
+fn every_connection_becomes_a_line_in_turns() {
     let plane = StandIn::default();
-    plane.records.borrow_mut().extend((1..=200).map(record));
+    plane.observations.borrow_mut().extend((1..=200).map(completed));
     let lines = logged(LogFormat::Plain, "info", || {
         runtime().unwrap().block_on(async {
-            let mut log = std::pin::pin!(write_access_log(&plane));
+            let mut log = std::pin::pin!(write_access_log(&plane, AccessLog { findings_at_info: false }));
             // One poll is one turn: other work of the thread comes in between.
             poll_once(log.as_mut()).await;
-            assert_eq!(plane.records.borrow().len(), 200 - RECORDS_PER_TURN_MAX);
+            assert_eq!(plane.observations.borrow().len(), 200 - OBSERVATIONS_PER_TURN_MAX);
             plane.lost.set(5);
-            for _ in 0..200 / RECORDS_PER_TURN_MAX {
+            for _ in 0..200 / OBSERVATIONS_PER_TURN_MAX {
                 poll_once(log.as_mut()).await;
             }
         });
@@ -112,7 +112,7 @@ fn an_order_ends_the_work_even_if_it_came_first() {
 #[test]
 fn a_drain_writes_the_last_records_and_makes_us_unready() {
     let plane = StandIn::default();
-    plane.records.borrow_mut().extend((1..=3).map(record));
+    plane.observations.borrow_mut().extend((1..=3).map(completed));
     let work = work(plane, "5s");
     let lines = logged(LogFormat::Plain, "info", || work.drain().unwrap());
     assert_eq!(lines.matches("connection complete").count(), 3, "{lines}");

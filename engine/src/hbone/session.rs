@@ -150,6 +150,11 @@ impl Session {
         self.leaving != Leaving::No || self.peer_leaves_after.is_some()
     }
 
+    /// The peer has begun to speak HTTP/2: its SETTINGS have come.
+    pub fn has_heard_peer(&self) -> bool {
+        self.peer_settings_seen
+    }
+
     fn error(&self, fault: Fault) -> SessionError {
         let side = match self.role {
             Role::Client => Side::Upstream,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::policy::Facts;
-use super::{Action, Identity, Snapshot, Workload};
+use super::{Action, Identity, Policy, Snapshot, Workload};
 
 /// A connection that has come in.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,10 @@ pub struct Verdict {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    Allow,
+    Allow {
+        /// The policy that allows it, `namespace/name`; none where no policy was needed.
+        policy: Option<Arc<str>>,
+    },
     Deny(Denial),
 }
 
@@ -89,39 +92,39 @@ pub fn authorise(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Verdict {
             (Action::Deny, false) if matches => _ = denied_by.get_or_insert(policy),
             (Action::Deny, true) if matches => dry_run.push(DryRun::WouldDeny { policy: policy.key() }),
             (Action::Deny, _) => {}
-            (Action::Allow, false) => allow.note(matches),
+            (Action::Allow, false) => allow.note(matches.then_some(policy)),
             (Action::Allow, true) => {
-                allow_in_dry_run.note(matches);
+                allow_in_dry_run.note(matches.then_some(policy));
                 if matches {
                     dry_run.push(DryRun::WouldAllow { policy: policy.key() });
                 }
             }
         }
     }
-    if !allow.any && allow_in_dry_run.any && !allow_in_dry_run.matched {
+    if !allow.any && allow_in_dry_run.any && allow_in_dry_run.first.is_none() {
         dry_run.push(DryRun::NoneWouldAllow);
     }
 
     let decision = match (denied_by, unknown) {
         (Some(policy), _) => Decision::Deny(Denial::Denied { policy: policy.key() }),
         (None, Some(key)) => Decision::Deny(Denial::UnknownPolicy { policy: Arc::clone(key) }),
-        (None, None) if allow.any && !allow.matched => Decision::Deny(Denial::NotAllowed),
-        (None, None) => Decision::Allow,
+        (None, None) if allow.any && allow.first.is_none() => Decision::Deny(Denial::NotAllowed),
+        (None, None) => Decision::Allow { policy: allow.first.map(|policy| policy.key()) },
     };
     Verdict { decision, dry_run }
 }
 
-/// Whether there were policies of a kind, and whether one matched.
+/// Whether there were policies of a kind, and the first that matched.
 #[derive(Default)]
-struct Asked {
+struct Asked<'p> {
     any: bool,
-    matched: bool,
+    first: Option<&'p Policy>,
 }
 
-impl Asked {
-    fn note(&mut self, matched: bool) {
+impl<'p> Asked<'p> {
+    fn note(&mut self, matched: Option<&'p Arc<Policy>>) {
         self.any = true;
-        self.matched |= matched;
+        self.first = self.first.or_else(|| matched.map(Arc::as_ref));
     }
 }
 
@@ -130,7 +133,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::super::fixture::{identity, policy, rule, workload};
-    use super::super::{Match, Policy, Rule, Scope, Values};
+    use super::super::{Match, Rule, Scope, Values};
     use super::*;
 
     const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
@@ -165,17 +168,18 @@ mod tests {
         let denied = |policy: &str| Decision::Deny(Denial::Denied { policy: policy.into() });
         let unknown = |policy: &str| Decision::Deny(Denial::UnknownPolicy { policy: policy.into() });
         let not_allowed = || Decision::Deny(Denial::NotAllowed);
+        let allowed = |policy: Option<&str>| Decision::Allow { policy: policy.map(Arc::from) };
         let cases: Vec<(&str, Vec<Policy>, &[&str], Decision)> = vec![
-            ("no policy at all", vec![], &[], Decision::Allow),
+            ("no policy at all", vec![], &[], allowed(None)),
             ("one denies", vec![of("d", Deny, true, false)], &[], denied("shop/d")),
-            ("one would deny another", vec![of("d", Deny, false, false)], &[], Decision::Allow),
-            ("one allows", vec![of("a", Allow, true, false)], &[], Decision::Allow),
+            ("one would deny another", vec![of("d", Deny, false, false)], &[], allowed(None)),
+            ("one allows", vec![of("a", Allow, true, false)], &[], allowed(Some("shop/a"))),
             ("one allows another", vec![of("a", Allow, false, false)], &[], not_allowed()),
             (
                 "one of two allows",
                 vec![of("a", Allow, false, false), of("b", Allow, true, false)],
                 &[],
-                Decision::Allow,
+                allowed(Some("shop/b")),
             ),
             (
                 "deny before allow",
@@ -189,8 +193,8 @@ mod tests {
                 &[],
                 denied("shop/d"),
             ),
-            ("a deny in dry run decides nothing", vec![of("d", Deny, true, true)], &[], Decision::Allow),
-            ("an allow in dry run is not one", vec![of("a", Allow, false, true)], &[], Decision::Allow),
+            ("a deny in dry run decides nothing", vec![of("d", Deny, true, true)], &[], allowed(None)),
+            ("an allow in dry run is not one", vec![of("a", Allow, false, true)], &[], allowed(None)),
             (
                 "nor does it allow",
                 vec![of("a", Allow, false, false), of("b", Allow, true, true)],
@@ -217,7 +221,8 @@ mod tests {
             rules: vec![Rule::default()],
             ..policy("d", namespace, scope, Action::Deny)
         };
-        let denied = |policy, selected: &[&str]| ask(vec![policy], selected).decision != Decision::Allow;
+        let denied =
+            |policy, selected: &[&str]| matches!(ask(vec![policy], selected).decision, Decision::Deny(_));
         assert!(denied(deny(Scope::Global, "istio-system"), &[]));
         assert!(denied(deny(Scope::Namespace, "shop"), &[]));
         assert!(!denied(deny(Scope::Namespace, "bank"), &[]));

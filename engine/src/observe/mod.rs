@@ -1,89 +1,74 @@
-//! What a shard tells the control thread: counters, and one record per connection.
+//! What a shard tells the control thread: a stream of observations, of which access log, metrics and flows are made.
+//!
+//! A connection that comes to stand is told of when it does, now and then while it lives and carries bytes, and when it
+//! ends; one that never stood only when it ends. Nothing is told per chunk.
 
-use std::net::SocketAddr;
+mod connection;
+mod record;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mesh::{Identity, Service, Workload};
+pub use connection::{Connection, ConnectionId, Direction, ResponseFlag, Security};
+pub(crate) use record::Record;
 
-/// Which listener a connection came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    Outbound,
-    Inbound,
+/// One step in the life of a connection.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// It stands: bytes flow.
+    Opened(Arc<Connection>),
+    /// It lives and has carried bytes since it was last told of.
+    Progress {
+        connection: Arc<Connection>,
+        /// Since then, not in all.
+        traffic: Traffic,
+    },
+    Closed(Box<Closed>),
 }
 
-/// One connection that ended, or was refused: what the access log says of it.
-///
-/// `bytes_sent` and `bytes_received` are seen from the application that is the client of this connection.
+/// A connection that has ended, or never came to stand.
 #[derive(Clone, Debug)]
-pub struct ConnectionRecord {
-    pub direction: Direction,
-    pub source: SocketAddr,
-    pub source_workload: Option<Arc<str>>,
-    pub source_namespace: Option<Arc<str>>,
-    pub source_identity: Option<Identity>,
-    pub source_cluster: Option<Arc<str>>,
-    /// Where our connection, or the peer's to us, goes: the peer's port 15008 if it is a tunnel.
-    pub destination: SocketAddr,
-    /// What was asked for inside the tunnel: the application's address.
-    pub hbone_destination: Option<SocketAddr>,
-    pub destination_service: Option<Arc<str>>,
-    pub destination_workload: Option<Arc<str>>,
-    pub destination_namespace: Option<Arc<str>>,
-    pub destination_identity: Option<Identity>,
-    pub destination_cluster: Option<Arc<str>>,
-    pub bytes_sent: u64,
-    pub bytes_received: u64,
+pub struct Closed {
+    pub connection: Arc<Connection>,
+    /// There was an [`Opened`](Observation::Opened) before.
+    pub stood: bool,
+    /// From beginning to end.
+    pub traffic: Traffic,
+    /// That part of it of which no [`Progress`](Observation::Progress) told.
+    pub unreported: Traffic,
+    /// Since it was accepted.
     pub duration: Duration,
     /// Why it ended before its time, or never began; `None` for an ordinary end.
     pub error: Option<String>,
-    /// True where it was refused before it was known to be a connection of the mesh at all.
+    pub flag: ResponseFlag,
+    /// It was refused before it was known to be a connection of the mesh at all (contract 1.10, "early deny"): a line of
+    /// the log, and no metric.
     pub refused: bool,
-    /// What policies in dry run would have done.
-    pub dry_run: Vec<String>,
 }
 
-impl ConnectionRecord {
-    /// A record that knows no more than the two ends.
-    pub(crate) fn new(direction: Direction, source: SocketAddr, destination: SocketAddr) -> Self {
-        Self {
-            direction,
-            source,
-            source_workload: None,
-            source_namespace: None,
-            source_identity: None,
-            source_cluster: None,
-            destination,
-            hbone_destination: None,
-            destination_service: None,
-            destination_workload: None,
-            destination_namespace: None,
-            destination_identity: None,
-            destination_cluster: None,
-            bytes_sent: 0,
-            bytes_received: 0,
-            duration: Duration::ZERO,
-            error: None,
-            refused: false,
-            dry_run: Vec::new(),
+/// Bytes, seen from the application that is the client of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub sent: u64,
+    pub received: u64,
+}
+
+// === impl Observation ===
+
+impl Observation {
+    pub fn connection(&self) -> &Arc<Connection> {
+        match self {
+            Self::Opened(connection) | Self::Progress { connection, .. } => connection,
+            Self::Closed(closed) => &closed.connection,
         }
     }
+}
 
-    /// It comes from a workload that is known. Its identity is what it would prove, if it did.
-    pub(crate) fn set_source(&mut self, workload: &Workload) {
-        self.source_workload = Some(Arc::clone(&workload.name));
-        self.source_namespace = Some(Arc::clone(&workload.identity.namespace));
-        self.source_identity = Some(workload.identity.clone());
-        self.source_cluster = Some(Arc::clone(&workload.cluster_id));
-    }
+// === impl Traffic ===
 
-    pub(crate) fn set_destination(&mut self, workload: Option<&Workload>, service: Option<&Service>) {
-        if let Some(workload) = workload {
-            self.destination_workload = Some(Arc::clone(&workload.name));
-            self.destination_namespace = Some(Arc::clone(&workload.identity.namespace));
-            self.destination_cluster = Some(Arc::clone(&workload.cluster_id));
-        }
-        self.destination_service = service.map(|service| Arc::clone(&service.key.hostname));
+impl Traffic {
+    /// What came since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self { sent: self.sent - earlier.sent, received: self.received - earlier.received }
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::EngineConfig;
 use crate::hbone::Settings;
 use crate::mesh::Identity;
 use crate::net;
+use crate::observe::ResponseFlag;
 use crate::shard::{Key, LocalPod, Shard};
 use crate::tls::{Alert, Established, Handshake, Progress, RecordSealer, TlsError};
 use crate::uring::Driver;
@@ -37,7 +38,7 @@ pub(crate) enum SetupError {
     #[error(
         "connecting to the peer's proxy at {target} failed: {cause}; is port 15008 open between the nodes?"
     )]
-    Connect { target: SocketAddr, cause: String },
+    Connect { target: SocketAddr, cause: String, silent: bool },
     #[error(
         "the peer's proxy at {target} did not finish the handshake within 10 s; is it overloaded, or not a proxy?"
     )]
@@ -55,6 +56,21 @@ pub(crate) enum SetupError {
     NoCertificate(Identity),
 }
 
+// === impl SetupError ===
+
+impl SetupError {
+    /// What the metrics call it (contract 1.17).
+    pub(crate) fn flag(&self) -> ResponseFlag {
+        match self {
+            // Who refuses a connection is there; what a network policy forbids is silently dropped.
+            Self::Connect { silent: true, .. } => ResponseFlag::NetworkPolicy,
+            Self::Connect { .. } | Self::Full { .. } => ResponseFlag::Connect,
+            Self::Slow { .. } | Self::Tls { .. } | Self::Identity { .. } => ResponseFlag::TlsFailure,
+            Self::NoCertificate(_) => ResponseFlag::IdentityError,
+        }
+    }
+}
+
 /// Makes a tunnel to a peer node, from inside the pod's namespace.
 pub(super) async fn client_tunnel(
     shard: &Rc<Shard>,
@@ -62,7 +78,11 @@ pub(super) async fn client_tunnel(
     key: &PoolKey,
 ) -> Result<Key, SetupError> {
     let target = key.target;
-    let failed = |cause: io::Error| SetupError::Connect { target, cause: cause.to_string() };
+    let failed = |cause: io::Error| SetupError::Connect {
+        target,
+        silent: cause.kind() == io::ErrorKind::TimedOut,
+        cause: cause.to_string(),
+    };
     let credentials = shard.own_credentials(&key.source).await;
     let credentials = credentials.ok_or_else(|| SetupError::NoCertificate(key.source.clone()))?;
     let socket = net::to_network(&pod.netns, target, &shard.options, true).map_err(failed)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Phase, Side, Tunnel};
 use crate::hbone::{ErrorCode, Request, StreamId};
 use crate::net;
-use crate::observe::{ConnectionRecord, Direction};
+use crate::observe::{Direction, Security};
 use crate::pool::{SHARD_BUFFERED_BYTES_MAX, TUNNEL_BUFFERED_BYTES_MAX};
 use crate::relay::{self, Relay};
 use crate::shard::{Key, Kind, Requested, Tables};
@@ -84,7 +84,6 @@ impl Tables {
 
     /// A peer asks for a stream. Called while its bytes are read, so that data right behind the request finds a relay.
     pub(crate) fn stream_requested(&mut self, key: Key, stream: StreamId, request: Box<Request>, end: bool) {
-        let started = self.driver.now();
         let buffered: usize = self.tunnels.values().map(|tunnel| tunnel.buffered).sum();
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         let full = tunnel.buffered >= TUNNEL_BUFFERED_BYTES_MAX || buffered >= SHARD_BUFFERED_BYTES_MAX;
@@ -93,14 +92,17 @@ impl Tables {
             session.reset(stream, ErrorCode::REFUSED_STREAM, &mut seal);
             return self.mark_tunnel(key);
         }
-        let record = ConnectionRecord::new(Direction::Inbound, tunnel.facts.remote, tunnel.facts.local);
-        let pod = Rc::clone(&tunnel.facts.pod);
-        let mut entry = Relay::new(pod, key, stream, relay::Phase::Connecting, None, record, started);
+        let facts = Rc::clone(&tunnel.facts);
+        let mut record = self.record(Direction::Inbound, facts.remote, facts.local);
+        record.describe(|connection| connection.security = Security::MutualTls);
+        let pod = Rc::clone(&facts.pod);
+        let mut entry = Relay::new(pod, key, stream, relay::Phase::Connecting, None, record);
         entry.turn.far_ended = end;
         let relay = self.relays.insert(entry);
-        tunnel.session.set_slot(stream, relay.slot());
-        tunnel.relays += 1;
-        let facts = Rc::clone(&tunnel.facts);
+        if let Some(tunnel) = self.tunnels.get_mut(key) {
+            tunnel.session.set_slot(stream, relay.slot());
+            tunnel.relays += 1;
+        }
         self.requested.push(Requested { relay, tunnel: facts, request });
     }
 

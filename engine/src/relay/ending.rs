@@ -2,12 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::{Opened, Phase, Refused, Relay};
 use crate::hbone::ErrorCode;
 use crate::net;
-use crate::observe::ConnectionRecord;
+use crate::observe::{Record, ResponseFlag};
 use crate::shard::{Key, Kind, Promised, Tables, promise};
 use crate::uring::Driver;
 
@@ -24,6 +23,7 @@ impl Tables {
         }
         let Phase::Opening(promise) = std::mem::replace(&mut relay.phase, Phase::Open) else { return };
         promise.fulfil(Opened::Yes);
+        self.opened(key);
         self.pump(key);
         self.finish_if_done(key);
     }
@@ -36,8 +36,7 @@ impl Tables {
         app: OwnedFd,
         authority: &str,
         headers: &[(&str, &str)],
-        record: ConnectionRecord,
-        started: Instant,
+        record: Record,
     ) -> Result<(Key, Promised<Opened>), OwnedFd> {
         let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return Err(app) };
         if !tunnel.is_live() {
@@ -47,7 +46,7 @@ impl Tables {
         let (session, mut seal) = tunnel.speak(&mut self.buffers);
         let Some(stream) = session.connect(authority, headers, &mut seal) else { return Err(app) };
         let (promise, opened) = promise();
-        let relay = Relay::new(pod, tunnel_key, stream, Phase::Opening(promise), Some(app), record, started);
+        let relay = Relay::new(pod, tunnel_key, stream, Phase::Opening(promise), Some(app), record);
         let key = self.relays.insert(relay);
         tunnel.session.set_slot(stream, key.slot());
         tunnel.relays += 1;
@@ -70,7 +69,15 @@ impl Tables {
         }
         self.mark_tunnel(tunnel_key);
         self.mark_relay(key);
+        self.opened(key);
         self.pump(key);
+    }
+
+    /// Tells that the connection stands.
+    fn opened(&mut self, key: Key) {
+        let Some(relay) = self.relays.get_mut(key) else { return };
+        self.observed.push(relay.record.opened());
+        self.expect_progress();
     }
 
     /// A stream that asked for the application is refused with a status. What the peer still sends on it is of no use to
@@ -119,13 +126,17 @@ impl Tables {
         }
         let Some(relay) = self.relays.remove(key) else { return };
         let Relay { app, phase, tunnel: tunnel_key, stream, .. } = relay;
+        let mut flag = ResponseFlag::Connect;
         if let Some(tunnel) = self.tunnels.get_mut(tunnel_key) {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.reset(stream, code, &mut seal);
             tunnel.forget_relay(key.slot(), 0, false, self.driver.now());
+            if !tunnel.session.has_heard_peer() {
+                flag = ResponseFlag::H2HandshakeFailure;
+            }
         }
         if let (Phase::Opening(promise), Some(app)) = (phase, app) {
-            promise.fulfil(Opened::No(Refused { app, unprocessed, cause }));
+            promise.fulfil(Opened::No(Refused { app, unprocessed, cause, flag }));
         }
         self.mark_tunnel(tunnel_key);
         self.end_if_drained(tunnel_key);
@@ -169,8 +180,8 @@ impl Tables {
         if let Some(guard) = relay.guard {
             self.driver.cancel(guard);
         }
-        let record = relay.closing_record(self.driver.now(), cause);
-        self.ended.push(record);
+        let closed = relay.closed(self.driver.now(), cause);
+        self.observed.push(closed);
         self.settle_relay(key);
         self.end_if_drained(tunnel_key);
     }

@@ -3,11 +3,10 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::{Intake, Outlet};
 use crate::net;
-use crate::observe::ConnectionRecord;
+use crate::observe::{Record, Traffic};
 use crate::shard::{Key, Kind, LocalPod, Tables};
 use crate::uring::{Driver, OpId, Received};
 
@@ -22,8 +21,7 @@ pub(crate) struct Pair {
     /// From the caller to the called, and back.
     lanes: [Lane; 2],
     closed: bool,
-    record: Box<ConnectionRecord>,
-    started: Instant,
+    pub(crate) record: Record,
 }
 
 /// One direction.
@@ -62,25 +60,28 @@ impl Way {
 // === impl Pair ===
 
 impl Pair {
-    pub(crate) fn new(
-        pod: Rc<LocalPod>,
-        caller: OwnedFd,
-        called: OwnedFd,
-        record: ConnectionRecord,
-        started: Instant,
-    ) -> Self {
+    pub(crate) fn new(pod: Rc<LocalPod>, caller: OwnedFd, called: OwnedFd, record: Record) -> Self {
         Self {
             pod,
             sockets: [caller, called],
             lanes: [Lane::default(), Lane::default()],
             closed: false,
-            record: Box::new(record),
-            started,
+            record,
         }
     }
 
     pub(crate) fn pod(&self) -> &Rc<LocalPod> {
         &self.pod
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed
+    }
+
+    /// What it has carried, as its client sees it.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let [sent, received] = [Way::There, Way::Back].map(|way| self.lanes[way as usize].carried);
+        Traffic { sent, received }
     }
 
     /// Which directions carry a transfer.
@@ -138,7 +139,9 @@ impl Tables {
         if let Some(pair) = self.pairs.get_mut(key) {
             pair.receive(Way::There, &self.driver, key);
             pair.receive(Way::Back, &self.driver, key);
+            self.observed.push(pair.record.opened());
         }
+        self.expect_progress();
         key
     }
 
@@ -233,12 +236,8 @@ impl Tables {
                 driver.cancel(guard);
             }
         }
-        let mut record = ConnectionRecord::clone(&pair.record);
-        record.bytes_sent = pair.lanes[Way::There as usize].carried;
-        record.bytes_received = pair.lanes[Way::Back as usize].carried;
-        record.duration = driver.now().saturating_duration_since(pair.started);
-        record.error = cause;
-        self.ended.push(record);
+        let closed = pair.record.closed(pair.traffic(), driver.now(), cause);
+        self.observed.push(closed);
         self.settle_pair(key);
     }
 

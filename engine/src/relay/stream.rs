@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::{Intake, Outlet};
 use crate::hbone::StreamId;
-use crate::observe::{ConnectionRecord, Direction};
+use crate::observe::{Direction, Observation, Record, ResponseFlag, Traffic};
 use crate::shard::{Key, LocalPod, Promise};
 use crate::uring::{Lease, OpId};
 
@@ -29,8 +29,7 @@ pub(crate) struct Relay {
     pub(crate) outlet: Outlet,
     pub(crate) turn: Turn,
     pub(crate) bulk: BulkWatch,
-    pub(crate) record: Box<ConnectionRecord>,
-    pub(crate) started: Instant,
+    pub(crate) record: Record,
     /// Towards the tunnel and from it, in bytes.
     pub(crate) carried: Carried,
 }
@@ -92,6 +91,7 @@ pub(crate) struct Refused {
     /// The peer did not process it: another tunnel may be tried.
     pub(crate) unprocessed: bool,
     pub(crate) cause: String,
+    pub(crate) flag: ResponseFlag,
 }
 
 /// Tells a transfer from a conversation.
@@ -116,8 +116,7 @@ impl Relay {
         stream: StreamId,
         phase: Phase,
         app: Option<OwnedFd>,
-        record: ConnectionRecord,
-        started: Instant,
+        record: Record,
     ) -> Self {
         Self {
             pod,
@@ -132,8 +131,7 @@ impl Relay {
             outlet: Outlet::default(),
             turn: Turn::default(),
             bulk: BulkWatch::default(),
-            record: Box::new(record),
-            started,
+            record,
             carried: Carried::default(),
         }
     }
@@ -158,18 +156,18 @@ impl Relay {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// The line of the access log, now that everything about the connection is known.
-    pub(crate) fn closing_record(&self, now: Instant, cause: Option<String>) -> ConnectionRecord {
-        let mut record = ConnectionRecord::clone(&self.record);
-        let (sent, received) = match record.direction {
-            Direction::Outbound => (self.carried.to_tunnel, self.carried.to_app),
-            Direction::Inbound => (self.carried.to_app, self.carried.to_tunnel),
-        };
-        record.bytes_sent = sent;
-        record.bytes_received = received;
-        record.duration = now.saturating_duration_since(self.started);
-        record.error = cause;
-        record
+    /// What it has carried, as its client sees it.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let Carried { to_tunnel, to_app } = self.carried;
+        match self.record.connection().direction {
+            Direction::Outbound => Traffic { sent: to_tunnel, received: to_app },
+            Direction::Inbound => Traffic { sent: to_app, received: to_tunnel },
+        }
+    }
+
+    /// The last that is told of it.
+    pub(crate) fn closed(&self, now: Instant, cause: Option<String>) -> Observation {
+        self.record.closed(self.traffic(), now, cause)
     }
 
     /// The stream has come to its end both ways: nothing is wanted of its tunnel any more.

@@ -97,7 +97,7 @@ async fn live(plan: Plan, ready: mpsc::Sender<(usize, Result<Doorbell, String>)>
     let shard = Rc::new(Shard {
         id: plan.id,
         options: SocketOptions { mark: plan.config.packet_mark, keepalive: plan.config.keepalive },
-        tables: RefCell::new(Tables::new(driver.clone())),
+        tables: RefCell::new(Tables::new(driver.clone(), plan.id as u32)),
         pool: RefCell::new(Pool::default()),
         pods: RefCell::default(),
         executor: LocalExecutor::new(),
@@ -130,7 +130,8 @@ impl Shard {
         self.tables.borrow_mut().flush();
         // Before the ring is slept in: what tasks and the flush ended wants to be told of, and may have woken a task.
         self.follow_up();
-        let idle = idle && !self.executor.try_tick();
+        let more = self.report_progress();
+        let idle = idle && !more && !self.executor.try_tick();
         self.driver.turn(idle, &mut |completion| match completion {
             Completion::Accepted { token, result, more } => self.accepted(token, result, more),
             Completion::Doorbell => self.read_mail(),
@@ -158,10 +159,10 @@ impl Shard {
             self.pool.borrow_mut().forget_unused(&tables.tunnels);
         }
         let mut requested = std::mem::take(&mut tables.requested);
-        let mut ended = std::mem::take(&mut tables.ended);
+        let mut observed = std::mem::take(&mut tables.observed);
         drop(tables);
-        for record in ended.drain(..) {
-            self.report(record);
+        for observation in observed.drain(..) {
+            self.report(observation);
         }
         for request in requested.drain(..) {
             let pod = Rc::clone(&request.tunnel.pod);
@@ -169,7 +170,7 @@ impl Shard {
         }
         let mut tables = self.tables.borrow_mut();
         tables.requested = requested;
-        tables.ended = ended;
+        tables.observed = observed;
         let drained = self.draining.get() && tables.is_empty() && self.setting_up.get() == 0;
         drop(tables);
         let mailbox = &self.mailboxes[self.id];
@@ -222,8 +223,8 @@ impl Shard {
         }
         // Tasks that are cancelled hold the shard until they are dropped here.
         while self.executor.try_tick() {}
-        for record in std::mem::take(&mut self.tables.borrow_mut().ended) {
-            self.report(record);
+        for observation in std::mem::take(&mut self.tables.borrow_mut().observed) {
+            self.report(observation);
         }
         self.driver.shutdown();
         self.mailboxes[self.id].set_ended();

@@ -11,16 +11,16 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::mesh::Snapshot;
 use crate::net::Port;
-use crate::observe::ConnectionRecord;
+use crate::observe::Observation;
 use crate::uring::Doorbell;
 
 /// Commands that wait for a shard. A control thread that is further ahead waits; a shard that hands a connection over
 /// keeps it instead.
 const COMMANDS_MAX: usize = 1024;
 
-/// Records of ended connections that the control thread has not written yet; beyond it the oldest are counted as lost,
-/// since a log must not slow the traffic down.
-const RECORDS_MAX: usize = 16 * 1024;
+/// Observations that the control thread has not taken yet; beyond it the oldest are counted as lost, since a log must not
+/// slow the traffic down. Two or more for each connection.
+const OBSERVATIONS_MAX: usize = 32 * 1024;
 
 /// Old snapshots on their way back to be dropped.
 const SNAPSHOTS_MAX: usize = 64;
@@ -76,7 +76,7 @@ pub(crate) struct Mailbox {
 /// What shards have for the control thread.
 #[derive(Debug)]
 pub(crate) struct Reports {
-    records: ArrayQueue<ConnectionRecord>,
+    observations: ArrayQueue<Observation>,
     lost: AtomicU64,
     snapshots: ArrayQueue<Arc<Snapshot>>,
     waker: AtomicWaker,
@@ -160,7 +160,7 @@ impl Mailbox {
 impl Default for Reports {
     fn default() -> Self {
         Self {
-            records: ArrayQueue::new(RECORDS_MAX),
+            observations: ArrayQueue::new(OBSERVATIONS_MAX),
             lost: AtomicU64::new(0),
             snapshots: ArrayQueue::new(SNAPSHOTS_MAX),
             waker: AtomicWaker::new(),
@@ -170,25 +170,32 @@ impl Default for Reports {
 }
 
 impl Reports {
-    pub(crate) fn record(&self, record: ConnectionRecord) {
-        if self.records.force_push(record).is_some() {
+    pub(crate) fn observed(&self, observation: Observation) {
+        if self.observations.force_push(observation).is_some() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         self.waker.wake();
     }
 
-    pub(crate) async fn next_record(&self) -> ConnectionRecord {
+    /// The same for what can be told later as well: false if there is no room for it now.
+    pub(crate) fn offer(&self, observation: Observation) -> bool {
+        let taken = self.observations.push(observation).is_ok();
+        self.waker.wake();
+        taken
+    }
+
+    pub(crate) async fn next_observation(&self) -> Observation {
         std::future::poll_fn(|context| {
-            if let Some(record) = self.records.pop() {
-                return Poll::Ready(record);
+            if let Some(observation) = self.observations.pop() {
+                return Poll::Ready(observation);
             }
             self.waker.register(context.waker());
-            self.records.pop().map_or(Poll::Pending, Poll::Ready)
+            self.observations.pop().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 
-    /// Records that were never read because the reader fell behind.
+    /// Observations that were never read because the reader fell behind.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

@@ -6,6 +6,7 @@ mod buffers;
 mod host;
 mod mailbox;
 mod pods;
+mod progress;
 mod promise;
 mod table;
 mod tables;
@@ -14,6 +15,7 @@ pub(crate) mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -34,7 +36,7 @@ pub(crate) use tables::{Requested, Tables};
 use crate::engine::EngineConfig;
 use crate::mesh::Snapshot;
 use crate::net::SocketOptions;
-use crate::observe::ConnectionRecord;
+use crate::observe::{Direction, Observation, Record};
 use crate::pool::Pool;
 use crate::uring::Driver;
 
@@ -103,9 +105,14 @@ impl Shard {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Tells the control thread of a connection that never came to a relay.
-    pub(crate) fn report(&self, record: ConnectionRecord) {
-        self.reports.record(record);
+    /// Begins the record of a connection that has come in.
+    pub(crate) fn record(&self, direction: Direction, source: SocketAddr, destination: SocketAddr) -> Record {
+        self.tables.borrow_mut().record(direction, source, destination)
+    }
+
+    /// Tells the control thread of a connection.
+    pub(crate) fn report(&self, observation: Observation) {
+        self.reports.observed(observation);
     }
 
     /// The next number of a sequence that nobody can use for more than spreading load and naming traces.

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     PairWatch,
     PairWatchBack,
     ListenerTimer,
+    RoundsTimer,
 }
 
 /// Generations wrap after this many uses of one slot; tokens have 24 bits for them.
@@ -50,6 +51,9 @@ struct Entry<T> {
 // === impl Key ===
 
 impl Key {
+    /// For what concerns a whole shard and no entry of a table.
+    pub(crate) const SHARD: Self = Self { slot: 0, generation: 0 };
+
     pub(crate) fn slot(self) -> u32 {
         self.slot
     }
@@ -75,6 +79,7 @@ impl Key {
             12 => Kind::PairWatch,
             13 => Kind::PairWatchBack,
             14 => Kind::ListenerTimer,
+            15 => Kind::RoundsTimer,
             _ => return None,
         };
         let generation = (token.0 >> 32) as u32 & (GENERATIONS - 1);
@@ -132,6 +137,11 @@ impl<T> Table<T> {
 
     pub(crate) fn keys(&self) -> Vec<Key> {
         (0..self.entries.len() as u32).filter_map(|slot| self.at(slot)).collect()
+    }
+
+    /// Slots that have ever been used.
+    pub(crate) fn slots(&self) -> u32 {
+        self.entries.len() as u32
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {

@@ -1,10 +1,12 @@
 //! Everything of a shard that completions move: tunnels, relays, pairs, as plain data.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::progress::Rounds;
 use super::{Buffers, Key, Kind, Listener, Table};
 use crate::hbone::Request;
-use crate::observe::ConnectionRecord;
+use crate::observe::{Connection, ConnectionId, Direction, Observation, Record};
 use crate::pool::{Tunnel, TunnelFacts};
 use crate::relay::{Happening, Pair, Piece, Relay, Way};
 use crate::uring::{Completion, Driver};
@@ -23,13 +25,17 @@ pub(crate) struct Tables {
     pub(crate) happenings: Vec<(usize, Happening)>,
     dirty_tunnels: Vec<Key>,
     dirty_relays: Vec<Key>,
-    /// Connections that ended in this turn.
-    pub(crate) ended: Vec<ConnectionRecord>,
+    /// What happened to connections in this turn.
+    pub(crate) observed: Vec<Observation>,
+    /// Who goes round to see what they have carried.
+    pub(crate) rounds: Rounds,
     /// Streams that peers asked for in this turn.
     pub(crate) requested: Vec<Requested>,
     pub(crate) accepting_streams: bool,
     /// A tunnel came to its end in this turn: the pool may have a key to forget.
     pub(crate) tunnels_left: bool,
+    /// The number of the next connection.
+    next: ConnectionId,
 }
 
 /// A peer asks for a connection to an application.
@@ -43,7 +49,7 @@ pub(crate) struct Requested {
 // === impl Tables ===
 
 impl Tables {
-    pub(crate) fn new(driver: Driver) -> Self {
+    pub(crate) fn new(driver: Driver, shard: u32) -> Self {
         Self {
             driver,
             listeners: Table::default(),
@@ -55,11 +61,25 @@ impl Tables {
             happenings: Vec::new(),
             dirty_tunnels: Vec::new(),
             dirty_relays: Vec::new(),
-            ended: Vec::new(),
+            observed: Vec::new(),
+            rounds: Rounds::default(),
             requested: Vec::new(),
             accepting_streams: true,
             tunnels_left: false,
+            next: ConnectionId { shard, sequence: 0 },
         }
+    }
+
+    /// Begins the record of a connection that has come in.
+    pub(crate) fn record(
+        &mut self,
+        direction: Direction,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Record {
+        let id = self.next;
+        self.next.sequence += 1;
+        Record::new(Connection::new(id, direction, source, destination), self.driver.now())
     }
 
     /// Takes a completion to the connection it belongs to.
@@ -88,6 +108,7 @@ impl Tables {
             Completion::Timer { token } => match Key::of(token) {
                 Some((Kind::TunnelTimer, key)) => self.tunnel_tick(key),
                 Some((Kind::ListenerTimer, key)) => self.accept(key),
+                Some((Kind::RoundsTimer, _)) => self.rounds.begin(),
                 _ => debug_assert!(false, "a timer of nobody"),
             },
             Completion::Accepted { .. } | Completion::Doorbell => {

@@ -48,7 +48,7 @@ fn of_any_size_in_any_interleaving() {
         world.settle();
         assert_eq!(world.records(), [1, 1]);
         let record = &world.near.records[0];
-        assert_eq!((record.bytes_sent, record.bytes_received), (2_000_000, 1_500_000));
+        assert_eq!((record.traffic.sent, record.traffic.received), (2_000_000, 1_500_000));
         assert_eq!(record.error, None);
         world.end();
     }
@@ -118,7 +118,7 @@ fn in_bulk_both_ways_at_once() {
     part(&mut world, &mut connection);
     world.settle();
     let record = &world.far.records[0];
-    assert_eq!((record.bytes_sent, record.bytes_received), (BYTES + 160, BYTES + 160));
+    assert_eq!((record.traffic.sent, record.traffic.received), (BYTES + 160, BYTES + 160));
     world.end();
 }
 

@@ -36,7 +36,7 @@ fn bytes_of_any_size_arrive_in_any_interleaving() {
         assert_eq!(sees(&mut world, &mut caller), Took::End);
         world.settle();
         let record = &world.near.records[0];
-        assert_eq!((record.bytes_sent, record.bytes_received), (1_500_000, 1_500_000));
+        assert_eq!((record.traffic.sent, record.traffic.received), (1_500_000, 1_500_000));
         assert_eq!((world.records(), &record.error), ([1, 0], &None));
         world.end();
     }

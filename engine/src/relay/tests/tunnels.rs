@@ -129,10 +129,9 @@ fn goaway_lets_running_streams_finish_and_takes_no_more() {
     world.far.goaway(ErrorCode::NO_ERROR);
     world.until("we know", |world| !world.near.tunnel().takes_streams());
     let (mut refused, socket) = App::connected();
-    let now = world.near.driver.now();
     let record = super::fixture::record();
     let key = world.near.tunnel;
-    let back = world.near.tables.open_stream(key, socket, "10.0.0.2:80", &[], record, now);
+    let back = world.near.tables.open_stream(key, socket, "10.0.0.2:80", &[], record);
     drop(back.expect_err("no stream on a tunnel that leaves"));
     assert_eq!(refused.read(1), Took::End);
 
@@ -197,8 +196,9 @@ fn a_connection_that_is_complete_outlives_its_tunnel() {
             }
         }
         assert!(received == bytes);
-        world
-            .end_with_record(|record| assert_eq!((record.bytes_received, &record.error), (1_000_000, &None)));
+        world.end_with_record(|record| {
+            assert_eq!((record.traffic.received, &record.error), (1_000_000, &None))
+        });
     }
 }
 

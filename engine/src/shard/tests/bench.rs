@@ -15,7 +15,7 @@ use super::super::*;
 use crate::engine::{OriginalSource, Pinning};
 use crate::mesh::{Identity, Workload};
 use crate::net::{Accepted, Namespace, Port};
-use crate::observe::ConnectionRecord;
+use crate::observe::{Closed, Observation};
 use crate::pool::{Pool, PoolKey};
 use crate::relay::tests::fixture::{App, Took, credentials};
 use crate::uring::{Driver, DriverConfig};
@@ -38,7 +38,10 @@ pub(super) struct Bench {
     pub(super) at_the_door: Vec<TcpStream>,
     pub(super) knocked: usize,
     apps: TcpListener,
-    pub(super) records: Vec<ConnectionRecord>,
+    /// Of connections that ended.
+    pub(super) records: Vec<Closed>,
+    /// Everything else that was told.
+    pub(super) observed: Vec<Observation>,
 }
 
 impl Bench {
@@ -79,6 +82,7 @@ impl Bench {
             knocked: 0,
             apps,
             records: Vec::new(),
+            observed: Vec::new(),
         }
     }
 
@@ -158,8 +162,11 @@ impl Bench {
                 self.shard.serve(&self.server, Port::Hbone, OwnedFd::from(socket));
             }
         }
-        while let Some(record) = block_on(poll_once(self.shard.reports.next_record())) {
-            self.records.push(record);
+        while let Some(observation) = block_on(poll_once(self.shard.reports.next_observation())) {
+            match observation {
+                Observation::Closed(closed) => self.records.push(*closed),
+                other => self.observed.push(other),
+            }
         }
     }
 
@@ -242,7 +249,7 @@ pub(super) fn shard(config: EngineConfig, snapshot: Arc<Snapshot>) -> Rc<Shard> 
     Rc::new(Shard {
         id: 0,
         options: SocketOptions { mark: None, keepalive: None },
-        tables: RefCell::new(Tables::new(driver.clone())),
+        tables: RefCell::new(Tables::new(driver.clone(), 0)),
         pool: RefCell::new(Pool::default()),
         pods: RefCell::default(),
         executor: LocalExecutor::new(),

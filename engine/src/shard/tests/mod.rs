@@ -3,5 +3,6 @@
 
 pub(crate) mod bench;
 
+mod observations;
 mod pods;
 mod tunnels;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::bench::Bench;
 use crate::net::Port;
+use crate::observe::Observation;
 use crate::relay::tests::fixture::{App, Took, Transfer};
 
 fn is_gone(app: &mut App) -> bool {
@@ -195,8 +196,9 @@ fn a_shard_that_ends_cuts_everything_and_tells_of_it() {
         assert!(matches!(seen, Took::Reset | Took::End), "{seen:?}");
     }
     let mut records = 0;
-    while futures_lite::future::block_on(futures_lite::future::poll_once(reports.next_record())).is_some() {
-        records += 1;
+    let next = || futures_lite::future::block_on(futures_lite::future::poll_once(reports.next_observation()));
+    while let Some(observation) = next() {
+        records += usize::from(matches!(observation, Observation::Closed(_)));
     }
     assert!(records >= 3, "{records} records");
 }

@@ -53,7 +53,7 @@ fn a_connection_goes_all_the_way() {
     bench.until("the end arrives", |_| caller.read(1) == Took::End);
     bench.until("both ends have told of it", |bench| bench.records.len() == 2);
     for record in &bench.records {
-        assert_eq!((record.bytes_sent, record.bytes_received), (3_000_005, 2_000_000), "{record:?}");
+        assert_eq!((record.traffic.sent, record.traffic.received), (3_000_005, 2_000_000), "{record:?}");
         assert_eq!((record.refused, &record.error), (false, &None));
     }
     bench.end();
