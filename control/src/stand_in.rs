@@ -38,7 +38,7 @@ impl StandIn {
 
     pub(crate) fn has_credentials(&self, identity: &str) -> bool {
         let identity: Identity = identity.parse().unwrap();
-        self.snapshot.borrow().as_ref().is_some_and(|snapshot| snapshot.credentials(&identity).is_some())
+        self.snapshot.borrow().as_ref().is_some_and(|snapshot| snapshot.credentials(&identity, "").is_some())
     }
 
     fn note(&self, text: String) {

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use engine::mesh::{Identity, Snapshot};
+use engine::mesh::{Holder, Identity, Snapshot};
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -137,7 +137,7 @@ impl Standalone {
         let wanted: BTreeSet<Identity> = self.pods.wanted().map(|pod| self.identity_of(pod)).collect();
         for identity in self.renewals.want(&wanted, now) {
             self.complaints.remove(&identity);
-            self.changed |= self.snapshot.remove_credentials(&identity);
+            self.changed |= self.snapshot.remove_credentials(&Holder::all_of(identity));
         }
         for identity in self.renewals.due(now) {
             match self.authority.issue(&identity, self.certificate_ttl) {
@@ -146,7 +146,7 @@ impl Standalone {
                     info!(identity = %identity, seconds = left.as_secs(), "certificate issued");
                     self.renewals.issued(&identity, left, now, entropy());
                     self.complaints.remove(&identity);
-                    self.snapshot.upsert_credentials(identity, Arc::new(credentials));
+                    self.snapshot.upsert_credentials(Holder::all_of(identity), Arc::new(credentials));
                     self.changed = true;
                 }
                 Err(error) => {

@@ -28,7 +28,7 @@ pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: 
     let Some(workload) = shard.own_workload(&pod).await else {
         return pending.refuse(ResponseFlag::None, Ending::UnknownWorkload(&pod));
     };
-    let Some(credentials) = shard.own_credentials(&workload.identity).await else {
+    let Some(credentials) = shard.own_credentials(&pod, &workload.identity).await else {
         let cause = SetupError::NoCertificate(workload.identity.clone());
         return pending.refuse(cause.flag(), cause);
     };
@@ -135,9 +135,13 @@ async fn reach(shard: &Shard, requested: &Requested, target: SocketAddr) -> Resu
 }
 
 impl Shard {
-    /// The certificate for an identity of ours, waited for a moment if it has only just been asked for.
-    pub(crate) async fn own_credentials(&self, identity: &Identity) -> Option<Arc<Credentials>> {
+    /// The certificate for the identity of a pod of ours, waited for a moment if it has only just been asked for.
+    pub(crate) async fn own_credentials(
+        &self,
+        pod: &LocalPod,
+        identity: &Identity,
+    ) -> Option<Arc<Credentials>> {
         let deadline = self.driver.now() + SNAPSHOT_WAIT;
-        self.await_in_snapshot(deadline, |snapshot| snapshot.credentials(identity).cloned()).await
+        self.await_in_snapshot(deadline, |snapshot| snapshot.credentials(identity, &pod.uid).cloned()).await
     }
 }

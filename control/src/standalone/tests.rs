@@ -110,7 +110,7 @@ async fn credentials_are_published_before_their_pod_comes() {
     let (plane, readiness) = (StandIn::default(), Readiness::starting());
     let standalone = files.open().await;
     assert!(
-        standalone.snapshot().credentials(&CART.parse().unwrap()).is_some(),
+        standalone.snapshot().credentials(&CART.parse().unwrap(), "").is_some(),
         "the engine starts with them"
     );
     run_until(standalone, &plane, &readiness, || asked(&plane, "add 1")).await;
@@ -180,8 +180,8 @@ async fn a_pod_proves_what_the_mesh_says_it_is() {
         "workloads:\n- {uid: a, name: pod-1, namespace: shop, serviceAccount: cart, trustDomain: spiffe.cilium, workloadIps: [10.0.0.1], protocol: HBONE}\n",
     );
     let snapshot = files.open().await.snapshot();
-    assert!(snapshot.credentials(&"spiffe://spiffe.cilium/ns/shop/sa/cart".parse().unwrap()).is_some());
-    assert!(snapshot.credentials(&CART.parse().unwrap()).is_none());
+    assert!(snapshot.credentials(&"spiffe://spiffe.cilium/ns/shop/sa/cart".parse().unwrap(), "").is_some());
+    assert!(snapshot.credentials(&CART.parse().unwrap(), "").is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,14 +208,14 @@ async fn certificates_are_replaced_before_they_expire() {
             .await
             .unwrap();
     let (start, identity) = (Instant::now(), CART.parse().unwrap());
-    let first = standalone.snapshot().credentials(&identity).cloned().unwrap();
+    let first = standalone.snapshot().credentials(&identity, "").cloned().unwrap();
     let published = || plane.asked.borrow().iter().filter(|asked| *asked == "publish").count();
     run_until(standalone, &plane, &readiness, || published() == 3).await;
 
     assert!(
         start.elapsed() > Duration::from_secs(2 * 1_400) && start.elapsed() < Duration::from_secs(2 * 1_802)
     );
-    let now = plane.snapshot.borrow().as_ref().unwrap().credentials(&identity).cloned().unwrap();
+    let now = plane.snapshot.borrow().as_ref().unwrap().credentials(&identity, "").cloned().unwrap();
     assert_ne!(first.chain(), now.chain());
 }
 

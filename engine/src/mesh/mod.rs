@@ -11,6 +11,7 @@
 mod address;
 mod authorise;
 mod balance;
+mod certificates;
 mod claims;
 mod deliver;
 mod identity;
@@ -30,6 +31,7 @@ pub(crate) mod fixture;
 
 pub use address::{AddressError, NetworkAddress, NetworkCidr, ServiceName};
 pub use authorise::{Decision, Denial, DryRun, Inbound, Verdict, authorise};
+pub use certificates::Holder;
 pub use deliver::{Authority, AuthorityError, Delivery, deliver};
 pub use identity::{Identity, IdentityError, TrustDomain};
 pub use policy::{Action, Clause, Match, Policy, Rule, Scope, ServiceAccount, StringMatch, Values};

@@ -8,12 +8,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rpds::HashTrieMapSync;
-
+use super::certificates::Certificates;
 use super::policies::Policies;
 use super::services::Services;
 use super::workloads::Workloads;
-use super::{Identity, NetworkAddress, Policy, Service, ServiceName, TrustDomain, Workload};
+use super::{Holder, Identity, NetworkAddress, Policy, Service, ServiceName, TrustDomain, Workload};
 use crate::tls::Credentials;
 
 #[derive(Clone)]
@@ -22,7 +21,7 @@ pub struct Snapshot {
     pub(super) workloads: Workloads,
     pub(super) services: Services,
     pub(super) policies: Policies,
-    credentials: HashTrieMapSync<Identity, Arc<Credentials>>,
+    certificates: Certificates,
 }
 
 /// What this proxy was told about the mesh when it started.
@@ -60,7 +59,7 @@ impl Snapshot {
             workloads: Workloads::default(),
             services: Services::default(),
             policies: Policies::default(),
-            credentials: HashTrieMapSync::default(),
+            certificates: Certificates::default(),
         }
     }
 
@@ -153,16 +152,18 @@ impl Snapshot {
         self.policies.iter()
     }
 
-    pub fn upsert_credentials(&mut self, identity: Identity, credentials: Arc<Credentials>) {
-        self.credentials.insert_mut(identity, credentials);
+    pub fn upsert_credentials(&mut self, holder: Holder, credentials: Arc<Credentials>) {
+        self.certificates.upsert(holder, credentials);
     }
 
-    pub fn remove_credentials(&mut self, identity: &Identity) -> bool {
-        self.credentials.remove_mut(identity)
+    pub fn remove_credentials(&mut self, holder: &Holder) -> bool {
+        self.certificates.remove(holder)
     }
 
-    pub fn credentials(&self, identity: &Identity) -> Option<&Arc<Credentials>> {
-        self.credentials.get(identity)
+    /// What a pod of this node proves its identity with: the certificate that is its own, else that of all pods of the
+    /// identity.
+    pub fn credentials(&self, identity: &Identity, pod_uid: &str) -> Option<&Arc<Credentials>> {
+        self.certificates.of(identity, pod_uid)
     }
 }
 
@@ -180,7 +181,7 @@ impl fmt::Debug for Snapshot {
             .field("workloads", &self.workloads.len())
             .field("services", &self.services.len())
             .field("policies", &self.policies.len())
-            .field("credentials", &self.credentials.size())
+            .field("credentials", &self.certificates.len())
             .finish()
     }
 }

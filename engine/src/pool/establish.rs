@@ -83,7 +83,7 @@ pub(super) async fn client_tunnel(
         silent: cause.kind() == io::ErrorKind::TimedOut,
         cause: cause.to_string(),
     };
-    let credentials = shard.own_credentials(&key.source).await;
+    let credentials = shard.own_credentials(pod, &key.source).await;
     let credentials = credentials.ok_or_else(|| SetupError::NoCertificate(key.source.clone()))?;
     let socket = net::to_network(&pod.netns, target, &shard.options, true).map_err(failed)?;
     let deadline = shard.driver.now() + CONNECT_TIMEOUT;

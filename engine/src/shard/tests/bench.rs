@@ -13,7 +13,7 @@ use futures_lite::future::{block_on, poll_once};
 
 use super::super::*;
 use crate::engine::{OriginalSource, Pinning};
-use crate::mesh::{Identity, Workload};
+use crate::mesh::{Holder, Identity, Workload};
 use crate::net::{Accepted, Namespace, Port};
 use crate::observe::{Closed, Observation};
 use crate::pool::{Pool, PoolKey};
@@ -56,7 +56,8 @@ impl Bench {
             [("client", client_ip, &credentials()[0]), ("server", server_ip, &credentials()[1])]
         {
             snapshot.upsert_workload(Arc::new(workload(name, ip, &credentials.identity)));
-            snapshot.upsert_credentials(credentials.identity.clone(), Arc::clone(credentials));
+            let holder = Holder::all_of(credentials.identity.clone());
+            snapshot.upsert_credentials(holder, Arc::clone(credentials));
         }
         let shard = shard(config, Arc::new(snapshot));
         let [client, server] = ["client", "server"].map(|name| {
