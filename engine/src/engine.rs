@@ -1,6 +1,6 @@
 //! The engine as the control thread sees it: start, publish, pods, drain.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::mesh::Snapshot;
-use crate::observe::Observation;
+use crate::observe::{Observation, PodConnections, ShardStatistics};
 use crate::shard::{self, Answer, Command, Mailbox, Plan, PodSpec, Reports};
 use crate::uring::Doorbell;
 
@@ -218,6 +218,40 @@ impl Engine {
     /// Observations that were overwritten because nobody read them in time.
     pub fn lost_observations(&self) -> u64 {
         self.reports.lost()
+    }
+
+    /// The figures of every shard, as of its last turn. Costs the shards nothing.
+    pub fn statistics(&self) -> Vec<ShardStatistics> {
+        let shards = self.shards.iter().enumerate();
+        shards.map(|(id, shard)| shard.mailbox.figures().read(id)).collect()
+    }
+
+    /// Forgets the longest turn of each shard: [`Engine::statistics`] tells of the longest since then.
+    pub fn reset_longest_turns(&self) {
+        for shard in &self.shards {
+            shard.mailbox.figures().reset_longest();
+        }
+    }
+
+    /// What each pod has open, all shards together, in the order of their uids. Every shard looks at all of its
+    /// connections for it: for a person who asks, not for a scrape.
+    pub async fn connections_of_pods(&self) -> Vec<PodConnections> {
+        let mut answers = Vec::new();
+        for shard in &self.shards {
+            let (answer, wait) = Answer::pair();
+            shard.mailbox.send(Command::Census { answer });
+            answers.push(wait);
+        }
+        let mut pods: BTreeMap<Arc<str>, PodConnections> = BTreeMap::new();
+        for answer in answers {
+            for counted in answer.await.unwrap_or_default() {
+                match pods.get_mut(&counted.uid) {
+                    Some(pod) => pod.add(&counted),
+                    None => _ = pods.insert(Arc::clone(&counted.uid), counted),
+                }
+            }
+        }
+        pods.into_values().collect()
     }
 
     /// Stops accepting, sends GOAWAY, and returns when the last connection has ended. Whoever waits for it bounds the

@@ -36,7 +36,7 @@ pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: 
         Ok(hello) => hello,
         Err(cause) => return pending.refuse(ResponseFlag::TlsFailure, cause),
     };
-    let established = match pool::handshake(&shard.driver, pending.fd(), hello, source).await {
+    let established = match pool::handshake(&shard, pending.fd(), hello, source).await {
         Ok(established) => established,
         // The alert says why; an RST might destroy it on its way.
         Err(cause) => return pending.close(cause.flag(), cause),

@@ -5,12 +5,14 @@
 
 mod connection;
 mod record;
+mod statistics;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use connection::{Connection, ConnectionId, Direction, ResponseFlag, Security};
 pub(crate) use record::Record;
+pub use statistics::{PodConnections, ShardStatistics, TurnLengths};
 
 /// One step in the life of a connection.
 #[derive(Clone, Debug)]

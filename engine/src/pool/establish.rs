@@ -90,7 +90,7 @@ pub(super) async fn client_tunnel(
     shard.driver.connect(socket.as_fd(), target, deadline).await.map_err(failed)?;
 
     let hello = Handshake::client(&credentials).map_err(|cause| tls(target, &cause))?;
-    let mut established = handshake(&shard.driver, socket.as_fd(), hello, target).await?;
+    let mut established = handshake(shard, socket.as_fd(), hello, target).await?;
     if !key.expected.contains(&established.peer) {
         refuse_identity(&shard.driver, socket.as_fd(), &mut established.sealer).await;
         let expected = key.expected.iter().map(Identity::to_string).collect::<Vec<_>>().join(" or ");
@@ -119,16 +119,21 @@ pub(crate) fn begin(shard: &Shard, socket: OwnedFd, facts: TunnelFacts, establis
 
 /// Runs a handshake over a connected socket, in either role, within its time.
 pub(crate) async fn handshake(
-    driver: &Driver,
+    shard: &Shard,
     socket: BorrowedFd<'_>,
     handshake: Handshake,
     peer: SocketAddr,
 ) -> Result<Established, SetupError> {
+    let driver = &shard.driver;
     let late = async {
         driver.sleep_until(driver.now() + HANDSHAKE_TIMEOUT).await;
         Err(SetupError::Slow { target: peer })
     };
-    futures_lite::future::or(exchange(driver, socket, handshake, peer), late).await
+    let outcome = futures_lite::future::or(exchange(driver, socket, handshake, peer), late).await;
+    let figures = shard.figures();
+    let counted = if outcome.is_ok() { &figures.handshakes } else { &figures.handshakes_failed };
+    counted.add(1);
+    outcome
 }
 
 async fn exchange(

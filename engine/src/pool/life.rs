@@ -25,7 +25,8 @@ const ENDING_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Tables {
     /// Puts a tunnel into the table and starts it. `rest` is what the peer sent behind its handshake.
-    pub(crate) fn begin_tunnel(&mut self, tunnel: Tunnel, rest: &mut [u8]) -> Key {
+    pub(crate) fn begin_tunnel(&mut self, mut tunnel: Tunnel, rest: &mut [u8]) -> Key {
+        tunnel.buffered.join(&self.buffered);
         let key = self.tunnels.insert(tunnel);
         self.schedule(key, PING_INTERVAL);
         self.mark_tunnel(key);
@@ -84,9 +85,9 @@ impl Tables {
 
     /// A peer asks for a stream. Called while its bytes are read, so that data right behind the request finds a relay.
     pub(crate) fn stream_requested(&mut self, key: Key, stream: StreamId, request: Box<Request>, end: bool) {
-        let buffered: usize = self.tunnels.values().map(|tunnel| tunnel.buffered).sum();
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let full = tunnel.buffered >= TUNNEL_BUFFERED_BYTES_MAX || buffered >= SHARD_BUFFERED_BYTES_MAX;
+        let full = tunnel.buffered.bytes() >= TUNNEL_BUFFERED_BYTES_MAX
+            || self.buffered.bytes() >= SHARD_BUFFERED_BYTES_MAX;
         if full || !self.accepting_streams || tunnel.facts.side == Side::Client {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.reset(stream, ErrorCode::REFUSED_STREAM, &mut seal);

@@ -1,5 +1,6 @@
 //! The tunnels of a shard, by who speaks to whom; and where a new stream goes.
 
+mod buffered;
 mod establish;
 mod life;
 mod tunnel;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(crate) use buffered::{Buffered, ShardBuffered};
 pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake};
 pub(crate) use tunnel::{
     Heartbeat, Phase, SHARD_BUFFERED_BYTES_MAX, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX,

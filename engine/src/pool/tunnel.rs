@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::Buffered;
 use crate::hbone::{Session, Settings, Sink};
 use crate::mesh::Identity;
 use crate::relay::{BulkWatch, Intake};
@@ -50,7 +51,7 @@ pub(crate) struct Tunnel {
     /// Streams of ours that it may carry at a time.
     streams_max: usize,
     /// Bytes that applications have not taken yet.
-    pub(crate) buffered: usize,
+    pub(crate) buffered: Buffered,
     /// Relays that use this tunnel.
     pub(crate) relays: usize,
     pub(crate) dirty: bool,
@@ -136,7 +137,7 @@ impl Tunnel {
             bulk_streams: 0,
             bulk_moved: heartbeat.unused_since,
             streams_max: settings.streams_max as usize,
-            buffered: 0,
+            buffered: Buffered::default(),
             relays: 0,
             dirty: false,
             phase: Phase::Live,
@@ -181,7 +182,7 @@ impl Tunnel {
             && !self.session.is_draining()
             && self.session.capacity() > 0
             && self.relays < self.streams_max
-            && self.buffered < TUNNEL_BUFFERED_BYTES_MAX
+            && self.buffered.bytes() < TUNNEL_BUFFERED_BYTES_MAX
     }
 
     /// A relay left, with so many bytes that its application never took.

@@ -108,6 +108,7 @@ async fn live(plan: Plan, ready: mpsc::Sender<(usize, Result<Doorbell, String>)>
         draining: Cell::new(false),
         ending: Cell::new(false),
         setting_up: Cell::new(0),
+        has_turned: Cell::new(false),
         entropy: Cell::new(plan.entropy),
         config: plan.config,
         driver,
@@ -132,6 +133,8 @@ impl Shard {
         self.follow_up();
         let more = self.report_progress();
         let idle = idle && !more && !self.executor.try_tick();
+        self.show_figures(&self.tables.borrow());
+        self.turned();
         self.driver.turn(idle, &mut |completion| match completion {
             Completion::Accepted { token, result, more } => self.accepted(token, result, more),
             Completion::Doorbell => self.read_mail(),
@@ -195,6 +198,7 @@ impl Shard {
                         self.serve(&pod, port, socket);
                     }
                 }
+                Command::Census { answer } => answer.give(self.census()),
                 Command::Drain => self.drain(),
                 Command::End => self.ending.set(true),
             }

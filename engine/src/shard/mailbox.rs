@@ -9,9 +9,10 @@ use std::task::{Poll, Waker};
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::ArrayQueue;
 
+use super::Figures;
 use crate::mesh::Snapshot;
 use crate::net::Port;
-use crate::observe::Observation;
+use crate::observe::{Observation, PodConnections};
 use crate::uring::Doorbell;
 
 /// Commands that wait for a shard. A control thread that is further ahead waits; a shard that hands a connection over
@@ -44,6 +45,10 @@ pub(crate) enum Command {
         port: Port,
         socket: OwnedFd,
     },
+    /// Count what each pod has open.
+    Census {
+        answer: Answer<Vec<PodConnections>>,
+    },
     /// Accept nothing more; let what runs come to its end.
     Drain,
     /// End now.
@@ -65,6 +70,7 @@ pub(crate) struct PodSpec {
 pub(crate) struct Mailbox {
     commands: ArrayQueue<Command>,
     doorbell: Doorbell,
+    figures: Figures,
     /// Live connections of the shard, as of its last turn.
     load: AtomicUsize,
     /// The shard has drained: nothing is left of its connections.
@@ -101,6 +107,7 @@ impl Mailbox {
         Self {
             commands: ArrayQueue::new(COMMANDS_MAX),
             doorbell,
+            figures: Figures::default(),
             load: AtomicUsize::new(0),
             idle: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -124,6 +131,10 @@ impl Mailbox {
         self.load.fetch_add(1, Ordering::Relaxed);
         self.doorbell.ring();
         Ok(())
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     pub(crate) fn next(&self) -> Option<Command> {

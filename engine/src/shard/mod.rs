@@ -3,6 +3,8 @@
 
 mod accept;
 mod buffers;
+mod census;
+mod figures;
 mod host;
 mod mailbox;
 mod pods;
@@ -24,6 +26,7 @@ use std::time::Instant;
 use async_executor::LocalExecutor;
 
 pub(crate) use buffers::Buffers;
+pub(crate) use figures::Figures;
 pub(crate) use host::{Plan, start};
 pub(crate) use mailbox::{Answer, Command, Mailbox, PodSpec, Reports};
 #[cfg(test)]
@@ -60,6 +63,8 @@ pub(crate) struct Shard {
     ending: Cell<bool>,
     /// Connections that are accepted and not yet in a table.
     setting_up: Cell<usize>,
+    /// The first turn is over.
+    has_turned: Cell<bool>,
     entropy: Cell<u64>,
 }
 

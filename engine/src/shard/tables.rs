@@ -7,7 +7,7 @@ use super::progress::Rounds;
 use super::{Buffers, Key, Kind, Listener, Table};
 use crate::hbone::Request;
 use crate::observe::{Connection, ConnectionId, Direction, Observation, Record};
-use crate::pool::{Tunnel, TunnelFacts};
+use crate::pool::{ShardBuffered, Tunnel, TunnelFacts};
 use crate::relay::{Happening, Pair, Piece, Relay, Way};
 use crate::uring::{Completion, Driver};
 
@@ -19,6 +19,8 @@ pub(crate) struct Tables {
     pub(crate) relays: Table<Relay>,
     pub(crate) pairs: Table<Pair>,
     pub(crate) buffers: Buffers,
+    /// Bytes of all tunnels that applications have not taken yet.
+    pub(crate) buffered: ShardBuffered,
     /// Decrypted bytes that wait to be delivered when the buffer they lie in is worked off.
     pub(crate) pieces: Vec<Piece>,
     /// What happened between them, each with the number of pieces before it.
@@ -57,6 +59,7 @@ impl Tables {
             relays: Table::default(),
             pairs: Table::default(),
             buffers: Buffers::default(),
+            buffered: ShardBuffered::default(),
             pieces: Vec::new(),
             happenings: Vec::new(),
             dirty_tunnels: Vec::new(),

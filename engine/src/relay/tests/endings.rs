@@ -65,7 +65,7 @@ fn the_end_comes_after_what_was_queued_before_it() {
     });
     connection.near_app.end();
     world.until("the far end knows of the end", |world| world.far.relay(connection.far).turn.far_ended);
-    let queued = world.far.tunnel().buffered;
+    let queued = world.far.tunnel().buffered.bytes();
     assert!(queued > 1_000_000, "only {queued} bytes wait for an application that does not read");
     assert!(!world.far.relay(connection.far).turn.shut);
     world.until("the application sees the end", |_| there.read(&mut connection.far_app, 10_000) == Took::End);
@@ -260,7 +260,7 @@ fn bytes_right_behind_the_request_wait_for_the_application() {
     assert_eq!(world.far.send(stream, &bytes), bytes.len());
     world.far.finish(stream);
     world.until("the request arrives", |world| !world.near.requests.is_empty());
-    world.until("the bytes arrive", |world| world.near.tunnel().buffered == bytes.len());
+    world.until("the bytes arrive", |world| world.near.tunnel().buffered.bytes() == bytes.len());
     let relay = world.near.requests.pop_front().unwrap().relay;
     let (mut app, socket) = App::connected();
     world.near.tables.attach_app(relay, socket, &[]);

@@ -40,7 +40,7 @@ fn eight_standing_readers_hold_up_nobody() {
         back.write(&mut ninth.far_app, usize::MAX);
         there.read(&mut ninth.far_app, usize::MAX);
         back.read(&mut ninth.near_app, usize::MAX);
-        most = most.max(world.far.tunnel().buffered);
+        most = most.max(world.far.tunnel().buffered.bytes());
         there.is_received() && back.is_received()
     });
     assert!(most <= 9 * WINDOW_BYTES, "{most} bytes wait for applications");

@@ -30,7 +30,7 @@ fn connections(world: &mut World<End>) -> Vec<Connection> {
         world.turn();
     }
     assert!(bulk.received > 0);
-    assert!(world.far.tunnel().buffered > 0, "something waits for the standing reader");
+    assert!(world.far.tunnel().buffered.bytes() > 0, "something waits for the standing reader");
     connections
 }
 
@@ -178,7 +178,7 @@ fn a_connection_that_is_complete_outlives_its_tunnel() {
         app.end();
         world.until("the peer has seen the end", |world| world.far.saw(&Told::End(stream)));
         world.until("all of it is with the near end", |world| world.near.relay(relay).turn.far_ended);
-        assert!(world.near.tunnel().buffered > 100_000, "the application has not read it");
+        assert!(world.near.tunnel().buffered.bytes() > 100_000, "the application has not read it");
         // The peer has nothing more to do with this tunnel.
         if by_close_notify {
             world.far.close_notify();

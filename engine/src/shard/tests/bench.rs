@@ -261,6 +261,7 @@ pub(super) fn shard(config: EngineConfig, snapshot: Arc<Snapshot>) -> Rc<Shard> 
         draining: Cell::new(false),
         ending: Cell::new(false),
         setting_up: Cell::new(0),
+        has_turned: Cell::new(false),
         entropy: Cell::new(1),
         config: Arc::new(config),
         driver,

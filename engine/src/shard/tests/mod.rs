@@ -5,4 +5,5 @@ pub(crate) mod bench;
 
 mod observations;
 mod pods;
+mod statistics;
 mod tunnels;
