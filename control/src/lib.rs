@@ -3,6 +3,7 @@
 
 mod access_log;
 pub mod ca;
+mod certificates;
 pub mod environment;
 pub mod local;
 pub mod logging;
@@ -10,9 +11,10 @@ pub mod netns;
 mod plane;
 pub mod pods;
 mod readiness;
+mod reconciler;
 pub mod redirect;
-mod renewals;
+mod sources;
 #[cfg(test)]
 mod stand_in;
-mod standalone;
+mod status;
 pub mod thread;

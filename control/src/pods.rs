@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use crate::environment::WorkloadName;
 use crate::local::{LocalError, LocalPod, PodChanges, PodsFile};
 use crate::plane::DataPlane;
+use crate::status::{PodStatus, Status};
 
 /// How long a pod waits that could not be added: its namespace may appear, its ports become free.
 pub(crate) const POD_RETRY_SECONDS: u64 = 5;
@@ -37,13 +38,15 @@ pub(crate) struct Running(Arc<Mutex<BTreeMap<Arc<str>, NodePod>>>);
 pub(crate) struct Pods {
     wanted: BTreeMap<Arc<str>, NodePod>,
     running: Running,
+    /// Where it is told what became of each pod.
+    status: Status,
     /// What was last said about a pod that cannot be added.
     complaints: BTreeMap<Arc<str>, String>,
 }
 
 impl Pods {
-    pub(crate) fn new(running: Running) -> Self {
-        Self { wanted: BTreeMap::new(), running, complaints: BTreeMap::new() }
+    pub(crate) fn new(running: Running, status: Status) -> Self {
+        Self { wanted: BTreeMap::new(), running, status, complaints: BTreeMap::new() }
     }
 
     /// The pod of dedicated mode.
@@ -74,7 +77,10 @@ impl Pods {
 
     /// Removes from the data plane what should not be there: what is gone, and what has changed.
     pub(crate) async fn remove_gone(&mut self, plane: &impl DataPlane) {
-        self.complaints.retain(|uid, _| self.wanted.contains_key(uid));
+        let dropped = self.complaints.extract_if(.., |uid, _| !self.wanted.contains_key(uid));
+        for (uid, _) in dropped {
+            self.status.update(|state| _ = state.pods.remove(&uid));
+        }
         let gone: Vec<NodePod> = {
             let running = self.running.lock();
             let gone = running.iter().filter(|(uid, pod)| self.wanted.get(*uid) != Some(*pod));
@@ -87,6 +93,10 @@ impl Pods {
                 Err(error) => warn!(uid = &*uid, %error, "pod not removed cleanly"),
             }
             self.running.lock().remove(&uid);
+            self.status.update(|state| {
+                state.pods.remove(&uid);
+                state.pods_stopped += 1;
+            });
         }
     }
 
@@ -103,18 +113,26 @@ impl Pods {
                 Ok(()) => {
                     info!(uid = &*uid, pod = %pod.label(), "pod added");
                     self.complaints.remove(&uid);
+                    self.status.update(|state| {
+                        state.pods.insert(Arc::clone(&uid), pod.status(None));
+                        state.pods_started += 1;
+                    });
                     self.running.lock().insert(uid, pod);
                 }
-                Err(error) => self.complain(uid, error),
+                Err(error) => self.complain(&pod, error),
             }
         }
     }
 
-    fn complain(&mut self, uid: Arc<str>, error: String) {
-        if self.complaints.get(&uid) != Some(&error) {
-            warn!(uid = &*uid, error, "pod not added; trying again every {POD_RETRY_SECONDS} s");
-            self.complaints.insert(uid, error);
+    fn complain(&mut self, pod: &NodePod, error: String) {
+        let uid = pod.uid();
+        if self.complaints.get(&uid) == Some(&error) {
+            return;
         }
+        warn!(uid = &*uid, error, "pod not added; trying again every {POD_RETRY_SECONDS} s");
+        let status = pod.status(Some(error.clone()));
+        self.status.update(|state| _ = state.pods.insert(Arc::clone(&uid), status));
+        self.complaints.insert(uid, error);
     }
 }
 
@@ -168,6 +186,16 @@ impl NodePod {
     fn label(&self) -> String {
         let (name, namespace, _) = self.names();
         format!("{namespace}/{name}")
+    }
+
+    fn status(&self, pending: Option<String>) -> PodStatus {
+        let (name, namespace, service_account) = self.names();
+        PodStatus {
+            name: name.into(),
+            namespace: namespace.into(),
+            service_account: service_account.into(),
+            pending,
+        }
     }
 
     fn open(&self) -> Result<Pod, String> {

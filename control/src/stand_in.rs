@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use engine::engine::{EngineError, Pod};
 use engine::mesh::{
-    Identity, IpFamilies, LoadBalancing, Locality, NetworkMode, Protocol, Service, ServiceName, Snapshot,
+    Holder, IpFamilies, LoadBalancing, Locality, NetworkMode, Protocol, Service, ServiceName, Snapshot,
     TrustDomain, Visibility, Workload,
 };
 use engine::observe::{Closed, Connection, ConnectionId, Direction, Observation, ResponseFlag, Traffic};
+use engine::tls::Credentials;
 use tokio::sync::Notify;
 
 use crate::plane::DataPlane;
@@ -37,8 +38,13 @@ impl StandIn {
     }
 
     pub(crate) fn has_credentials(&self, identity: &str) -> bool {
-        let identity: Identity = identity.parse().unwrap();
-        self.snapshot.borrow().as_ref().is_some_and(|snapshot| snapshot.credentials(&identity, "").is_some())
+        self.credentials(identity).is_some()
+    }
+
+    /// What every pod of an identity proves it with, as last published.
+    pub(crate) fn credentials(&self, identity: &str) -> Option<Arc<Credentials>> {
+        let holder = Holder { identity: identity.parse().unwrap(), pod: None };
+        self.snapshot.borrow().as_ref()?.credentials_of(&holder).cloned()
     }
 
     fn note(&self, text: String) {

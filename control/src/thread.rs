@@ -25,19 +25,18 @@ use tracing::{error, info, warn};
 use crate::access_log::AccessLog;
 use crate::environment::Environment;
 use crate::plane::DataPlane;
-use crate::pods::Running;
 use crate::readiness::{self, Readiness, Task};
-use crate::standalone::Standalone;
+use crate::sources::{self, Known};
 
 pub use crate::readiness::BindError;
-pub use crate::standalone::StandaloneError;
+pub use crate::sources::SourceError;
 
 /// Panics within the time below that end the process: one may be a bad input, a series is a broken program.
 const PANICS_MAX: usize = 3;
 
 const PANIC_MEMORY_SECONDS: u64 = 600;
 
-/// The pause before files that cannot be read after a panic are tried again.
+/// The pause before sources that cannot be opened after a panic are tried again.
 const REOPEN_SECONDS: u64 = 5;
 
 /// Observations written to the access log before other work of the thread gets its turn.
@@ -48,7 +47,7 @@ pub enum StartError {
     #[error(transparent)]
     Readiness(#[from] BindError),
     #[error(transparent)]
-    Standalone(#[from] StandaloneError),
+    Source(#[from] SourceError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(
@@ -80,17 +79,22 @@ pub struct ControlThread {
 /// Starts everything and returns when the shards run. What is wrong with the files or the system is found here.
 pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
     let listener = readiness::listener(environment.readiness_address)?;
-    let running = Running::default();
-    let standalone = runtime()?.block_on(Standalone::open(&environment, running.clone()))?;
-    let engine = Engine::start(environment.engine.clone(), standalone.snapshot())?;
+    let known = Known::new(&environment);
+    check_sources(&environment, &known)?;
+    let engine = Engine::start(environment.engine.clone(), known.latest.get())?;
 
     let readiness = Readiness::starting();
     readiness.set(Task::Proxy, true);
     let shutdown = Shutdown(watch::Sender::new(false));
-    let work = Work { engine, environment, running, readiness, listener, shutdown: shutdown.clone() };
-    let thread =
-        thread::Builder::new().name("control".to_owned()).spawn(move || work.supervise(standalone))?;
+    let work = Work { engine, environment, known, readiness, listener, shutdown: shutdown.clone() };
+    let thread = thread::Builder::new().name("control".to_owned()).spawn(move || work.supervise())?;
     Ok(ControlThread { thread, shutdown })
+}
+
+/// Opens the sources once for what is wrong with them. Nothing is followed yet: that is the thread's work.
+fn check_sources(environment: &Environment, known: &Known) -> Result<(), StartError> {
+    runtime()?.block_on(sources::open(environment, known))?;
+    Ok(())
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -128,17 +132,16 @@ impl Shutdown {
 struct Work<P> {
     engine: P,
     environment: Environment,
-    running: Running,
+    known: Known,
     readiness: Readiness,
     listener: TcpListener,
     shutdown: Shutdown,
 }
 
 impl<P: DataPlane> Work<P> {
-    fn supervise(self, standalone: Standalone) -> Ended {
+    fn supervise(self) -> Ended {
         pin(self.environment.control_core);
-        let mut first = Some(standalone);
-        let ended = until_ended(Restarts::default(), || self.run(first.take()));
+        let ended = until_ended(Restarts::default(), || self.run());
         info!("draining, for {:?} at most", self.environment.drain_deadline);
         let drained = catch_unwind(AssertUnwindSafe(|| self.drain()));
         if !matches!(drained, Ok(Ok(()))) {
@@ -148,11 +151,11 @@ impl<P: DataPlane> Work<P> {
     }
 
     /// Works until the order to end.
-    fn run(&self, standalone: Option<Standalone>) -> io::Result<()> {
+    fn run(&self) -> io::Result<()> {
         runtime()?.block_on(async {
             let listener = self.probe_listener()?;
             tokio::select! {
-                never = self.follow(standalone) => match never {},
+                never = self.follow() => match never {},
                 never = write_access_log(&self.engine, self.access_log()) => match never {},
                 never = readiness::serve(&listener, &self.readiness) => match never {},
                 () = self.shutdown.ordered() => Ok(()),
@@ -160,20 +163,16 @@ impl<P: DataPlane> Work<P> {
         })
     }
 
-    async fn follow(&self, standalone: Option<Standalone>) -> Infallible {
-        let standalone = match standalone {
-            Some(standalone) => standalone,
-            None => self.reopen().await,
-        };
-        standalone.run(&self.engine, &self.readiness).await
-    }
-
-    /// After a panic: until the files can be read, the shards serve what they have.
-    async fn reopen(&self) -> Standalone {
+    /// Follows the sources. Until they can be opened, which after a panic may take a while, the shards serve what they
+    /// have.
+    async fn follow(&self) -> Infallible {
         let mut told = String::new();
         loop {
-            match Standalone::open(&self.environment, self.running.clone()).await {
-                Ok(standalone) => return standalone,
+            match sources::open(&self.environment, &self.known).await {
+                Ok((reconciler, mut clients)) => tokio::select! {
+                    never = reconciler.run(&self.engine, &self.readiness) => match never {},
+                    never = clients.watch() => match never {},
+                },
                 Err(error) if error.to_string() != told => {
                     told = error.to_string();
                     warn!(error = told, "the shards go on with what they know");

@@ -29,7 +29,7 @@ const KEEPALIVE_RETRIES: (u32, u32) = (1, 127);
 
 /// Reads what the engine is started with. `None` where a problem was noted that leaves nothing to go on with.
 pub(super) fn read(
-    variables: &mut Variables<'_>,
+    variables: &mut Variables,
     mode: Option<&Mode>,
     concurrency: Option<u32>,
     machine: &Machine,
@@ -67,7 +67,7 @@ pub(super) fn read(
     shards.map(|_| config)
 }
 
-fn shards(variables: &mut Variables<'_>, concurrency: Option<u32>, machine: &Machine) -> Option<usize> {
+fn shards(variables: &mut Variables, concurrency: Option<u32>, machine: &Machine) -> Option<usize> {
     let threads = variables.text("ZTUNNEL_WORKER_THREADS");
     let rule = WorkerRule {
         threads: threads.as_deref(),
@@ -88,7 +88,7 @@ fn shards(variables: &mut Variables<'_>, concurrency: Option<u32>, machine: &Mac
 
 /// Pinned by default only when the mask is smaller than the machine, which means that somebody gave us these cores:
 /// on a shared node a pinned shard waits behind any busy pod of its core.
-fn pinning(variables: &mut Variables<'_>, shards: Option<usize>, machine: &Machine) -> Pinning {
+fn pinning(variables: &mut Variables, shards: Option<usize>, machine: &Machine) -> Pinning {
     let pinning = variables.parsed("RINGWAY_PIN", |text| match text {
         "off" => Ok(Pinning::Off),
         "spread" => Ok(Pinning::Spread),
@@ -121,7 +121,7 @@ pub(super) fn control_core(config: &EngineConfig, machine: &Machine) -> Option<u
     }
 }
 
-fn packet_mark(variables: &mut Variables<'_>, mode: Option<&Mode>) -> Option<u32> {
+fn packet_mark(variables: &mut Variables, mode: Option<&Mode>) -> Option<u32> {
     let set = variables.parsed("PACKET_MARK", mark);
     if matches!(mode, Some(Mode::Dedicated { .. })) {
         return set;
@@ -135,7 +135,7 @@ fn packet_mark(variables: &mut Variables<'_>, mode: Option<&Mode>) -> Option<u32
     Some(set.unwrap_or(PACKET_MARK_DEFAULT))
 }
 
-fn keepalive(variables: &mut Variables<'_>) -> Option<Keepalive> {
+fn keepalive(variables: &mut Variables) -> Option<Keepalive> {
     let keepalive = Keepalive {
         time: variables.parsed("KEEPALIVE_TIME", positive_duration).unwrap_or(Duration::from_secs(180)),
         interval: variables
@@ -150,7 +150,7 @@ fn keepalive(variables: &mut Variables<'_>) -> Option<Keepalive> {
 }
 
 /// The connection's window is not a setting here: one that a few standing readers can fill would stop a tunnel.
-fn connection_window(variables: &mut Variables<'_>) {
+fn connection_window(variables: &mut Variables) {
     let set = variables.parsed("HTTP2_CONNECTION_WINDOW_SIZE", |text| {
         whole(text, STREAM_WINDOW_BYTES.0, STREAM_WINDOW_BYTES.1)
     });

@@ -1,27 +1,25 @@
 //! Everything of the environment beside the engine's part, and how the parts depend on each other.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ::engine::mesh::{MeshSettings, TrustDomain};
 use serde::Deserialize;
 
-use super::refusals::Present;
-use super::value::{address, boolean, duration, positive_duration, whole};
+use super::value::{address, boolean, duration, whole};
 use super::variables::Variables;
 use super::{
-    CaSettings, Environment, LocalMesh, LogFormat, LogSettings, Machine, Mode, WorkloadName, engine, refusals,
+    Environment, LogFormat, LogSettings, Machine, MeshSource, Mode, WorkloadName, engine, planes, refusals,
 };
+
+/// The port of the admin endpoint, which istioctl and Cilium's tests ask.
+const ADMIN_PORT: u16 = 15000;
+
+/// The port that metrics are scraped from.
+const STATS_PORT: u16 = 15020;
 
 /// The readiness port that every chart probes.
 const READINESS_PORT: u16 = 15021;
-
-/// A certificate that lives shorter is renewed more often than a busy CA can be asked.
-const CA_TTL_SECONDS_MIN: u64 = 10;
-
-/// A TTL beyond this makes "short-lived" a lie; the embedded CA has no revocation.
-const CA_TTL_SECONDS_MAX: u64 = 90 * 86_400;
 
 /// How long connections may go on when neither a deadline nor a grace period is set.
 const DRAIN_SECONDS_DEFAULT: u64 = 5;
@@ -30,28 +28,19 @@ const DRAIN_SECONDS_DEFAULT: u64 = 5;
 const GRACE_SECONDS_MAX: u32 = 7 * 86_400;
 
 /// Reads everything. `None` where a problem was noted that leaves no whole environment.
-pub(super) fn read(variables: &mut Variables<'_>, machine: &Machine) -> Option<Environment> {
+pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Environment> {
     refusals::check(variables);
     let proxy_config = proxy_config(variables);
-    let dedicated = dedicated(variables);
-    let local_mesh = local_mesh(variables);
-    let ca = ca(variables);
-    let pods = variables.text("RINGWAY_PODS_PATH").map(PathBuf::from);
-    let present = Present {
-        local_mesh: local_mesh.is_some(),
-        ca: ca.is_some(),
-        pods: pods.is_some() || dedicated == Some(true),
-    };
-    refusals::check_control_planes(variables, &present);
-    require_sources(variables, &present);
-
-    let mode = mode(variables, dedicated, pods);
+    let mesh_source = planes::mesh_source(variables, proxy_config.discovery_address.as_deref());
+    let certificates = planes::certificates(variables);
+    let mode = mode(variables, mesh_source.as_ref());
     let engine = engine::read(variables, mode.as_ref(), proxy_config.concurrency, machine);
     let mesh = mesh(variables);
     let drain_deadline = drain_deadline(variables);
     let log = log(variables);
     let ipv6 = engine.as_ref().is_none_or(|engine| engine.ipv6);
-    let readiness_address = readiness_address(variables, ipv6);
+    let wildcard: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let readiness_address = variables.parsed("READINESS_BIND_ADDRESS", |text| address(text, READINESS_PORT));
     check_unused(variables);
 
     let engine = engine?;
@@ -61,10 +50,12 @@ pub(super) fn read(variables: &mut Variables<'_>, machine: &Machine) -> Option<E
         engine,
         mesh,
         node_name: variables.text("NODE_NAME"),
-        local_mesh: local_mesh?,
-        ca: ca?,
+        mesh_source: mesh_source?,
+        certificates: certificates?,
         drain_deadline,
-        readiness_address,
+        admin_address: (Ipv4Addr::LOCALHOST, proxy_config.proxy_admin_port.unwrap_or(ADMIN_PORT)).into(),
+        stats_address: (wildcard, proxy_config.stats_port.unwrap_or(STATS_PORT)).into(),
+        readiness_address: readiness_address.unwrap_or((wildcard, READINESS_PORT).into()),
         log,
         warnings: std::mem::take(&mut variables.warnings),
     })
@@ -76,24 +67,20 @@ pub(super) fn read(variables: &mut Variables<'_>, machine: &Machine) -> Option<E
 struct ProxyConfig {
     concurrency: Option<u32>,
     discovery_address: Option<String>,
+    proxy_admin_port: Option<u16>,
+    stats_port: Option<u16>,
 }
 
-fn proxy_config(variables: &mut Variables<'_>) -> ProxyConfig {
-    let config: ProxyConfig = variables
+fn proxy_config(variables: &mut Variables) -> ProxyConfig {
+    variables
         .parsed("PROXY_CONFIG", |text| {
             serde_norway::from_str(text).map_err(|error| format!("must be a proxy config in YAML: {error}"))
         })
-        .unwrap_or_default();
-    if let Some(address) = &config.discovery_address {
-        variables.warn(format!(
-            "PROXY_CONFIG: discoveryAddress {address} has no effect: there is no xDS client in this version"
-        ));
-    }
-    config
+        .unwrap_or_default()
 }
 
 /// Whether this is dedicated mode; `None` if `PROXY_MODE` cannot be read.
-fn dedicated(variables: &mut Variables<'_>) -> Option<bool> {
+fn dedicated(variables: &mut Variables) -> Option<bool> {
     if variables.text("PROXY_MODE").is_none() {
         return Some(false);
     }
@@ -104,9 +91,9 @@ fn dedicated(variables: &mut Variables<'_>) -> Option<bool> {
     })
 }
 
-fn mode(variables: &mut Variables<'_>, dedicated: Option<bool>, pods: Option<PathBuf>) -> Option<Mode> {
-    if !dedicated? {
-        return pods.map(|pods| Mode::Shared { pods });
+fn mode(variables: &mut Variables, mesh: Option<&MeshSource>) -> Option<Mode> {
+    if !dedicated(variables)? {
+        return planes::pod_source(variables, mesh).map(|pods| Mode::Shared { pods });
     }
     if variables.text("PROXY_WORKLOAD_INFO").is_none() {
         variables.refuse(
@@ -131,75 +118,11 @@ fn workload_name(text: &str) -> Result<WorkloadName, &'static str> {
     }
 }
 
-fn local_mesh(variables: &mut Variables<'_>) -> Option<LocalMesh> {
-    match (variables.text("LOCAL_XDS_PATH"), variables.text("LOCAL_XDS")) {
-        (Some(path), Some(_)) => {
-            variables.refuse(
-                "LOCAL_XDS_PATH",
-                Some(path.clone()),
-                "LOCAL_XDS is set as well; set only one of them",
-            );
-            Some(LocalMesh::File(path.into()))
-        }
-        (Some(path), None) => Some(LocalMesh::File(path.into())),
-        (None, Some(text)) => Some(LocalMesh::Inline(text)),
-        (None, None) => None,
-    }
-}
-
-fn ca(variables: &mut Variables<'_>) -> Option<CaSettings> {
-    let ttl = variables.parsed("RINGWAY_CA_TTL", |text| {
-        duration(text).and_then(|ttl| {
-            let accepted = CA_TTL_SECONDS_MIN..=CA_TTL_SECONDS_MAX;
-            if accepted.contains(&ttl.as_secs()) {
-                Ok(ttl)
-            } else {
-                Err("must be from 10s to 90d".to_owned())
-            }
-        })
-    });
-    let dir = variables.text("RINGWAY_CA_DIR")?;
-    Some(CaSettings { dir: dir.into(), ttl: ttl.unwrap_or(Duration::from_secs(3_600)) })
-}
-
-/// Notes a problem for each local source that is missing and whose control plane is not named either: where that is
-/// named, the complaint is already about it.
-fn require_sources(variables: &mut Variables<'_>, present: &Present) {
-    let needed: [(&'static str, bool, &str, &str); 3] = [
-        ("LOCAL_XDS_PATH", present.local_mesh, "XDS_ADDRESS", "must name a file that describes the mesh"),
-        (
-            "RINGWAY_CA_DIR",
-            present.ca,
-            "CA_ADDRESS",
-            "must name the directory of the embedded CA, made on first start",
-        ),
-        (
-            "RINGWAY_PODS_PATH",
-            present.pods,
-            "INPOD_UDS",
-            "must name a file that lists the pods, or set PROXY_MODE=dedicated",
-        ),
-    ];
-    for (name, there, plane, accepted) in needed {
-        if !there && variables.text(plane).is_none() {
-            variables.refuse(name, None, accepted);
-        }
-    }
-}
-
-fn mesh(variables: &mut Variables<'_>) -> MeshSettings {
+fn mesh(variables: &mut Variables) -> MeshSettings {
     let cluster_id = variables
         .text("ISTIO_META_CLUSTER_ID")
         .unwrap_or_else(|| variables.text_or("CLUSTER_ID", "Kubernetes"));
-    let trust_domain = variables.parsed("TRUST_DOMAIN", |text| {
-        // SPIFFE ID §2.1: letters in lower case, digits, dots, dashes and underscores.
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_".contains(c);
-        if text.chars().all(allowed) {
-            Ok(TrustDomain::new(text))
-        } else {
-            Err("must be a SPIFFE trust domain without scheme, such as cluster.local")
-        }
-    });
+    let trust_domain = variables.parsed("TRUST_DOMAIN", planes::trust_domain);
     MeshSettings {
         network: variables.text_or("NETWORK", "").into(),
         cluster_id: cluster_id.into(),
@@ -209,7 +132,7 @@ fn mesh(variables: &mut Variables<'_>) -> MeshSettings {
 }
 
 /// The deadline set, or one that ends before Kubernetes sends SIGKILL: whoever is cut off by us gets a clean end.
-fn drain_deadline(variables: &mut Variables<'_>) -> Duration {
+fn drain_deadline(variables: &mut Variables) -> Duration {
     let deadline = variables.parsed("CONNECTION_TERMINATION_DEADLINE", duration);
     let grace =
         variables.parsed("TERMINATION_GRACE_PERIOD_SECONDS", |text| whole(text, 0, GRACE_SECONDS_MAX));
@@ -220,14 +143,7 @@ fn drain_deadline(variables: &mut Variables<'_>) -> Duration {
     deadline.unwrap_or_else(|| Duration::from_secs(seconds))
 }
 
-fn readiness_address(variables: &mut Variables<'_>, ipv6: bool) -> SocketAddr {
-    let wildcard: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    variables
-        .parsed("READINESS_BIND_ADDRESS", |text| address(text, READINESS_PORT))
-        .unwrap_or_else(|| SocketAddr::new(wildcard, READINESS_PORT))
-}
-
-fn log(variables: &mut Variables<'_>) -> LogSettings {
+fn log(variables: &mut Variables) -> LogSettings {
     let filter =
         variables.parsed("RUST_LOG", |text| crate::logging::check_filter(text).map(|()| text.to_owned()));
     let format = variables.parsed("LOG_FORMAT", |text| match text {
@@ -243,7 +159,6 @@ fn log(variables: &mut Variables<'_>) -> LogSettings {
 }
 
 /// Variables whose part is not there yet: their values are still checked, so that a mistake does not wait for it.
-fn check_unused(variables: &mut Variables<'_>) {
-    variables.parsed("SECRET_TTL", positive_duration);
+fn check_unused(variables: &mut Variables) {
     variables.parsed("LOCALHOST_APP_TUNNEL", boolean);
 }

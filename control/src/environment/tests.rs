@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
-
 use ::engine::engine::{OriginalSource, Pinning};
 use ::engine::mesh::TrustDomain;
 
@@ -19,8 +17,8 @@ fn machine(allowed: usize, cores: usize) -> Machine {
 }
 
 fn read_on(machine: &Machine, variables: &[(&str, &str)]) -> Result<Environment, EnvironmentError> {
-    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
-    Environment::read(|name| variables.get(name).map(|value| (*value).to_owned()), machine)
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Environment::read(variables, machine)
 }
 
 /// The shared environment with these variables on top.
@@ -36,11 +34,14 @@ fn refused(result: Result<Environment, EnvironmentError>) -> Vec<&'static str> {
 #[test]
 fn defaults_are_the_contract_s() {
     let environment = shared(&[]).unwrap();
-    assert_eq!(environment.mode, Mode::Shared { pods: "/etc/ringway/pods.yaml".into() });
-    assert_eq!(environment.local_mesh, LocalMesh::File("/etc/ringway/mesh.yaml".into()));
+    assert_eq!(environment.mode, Mode::Shared { pods: PodSource::File("/etc/ringway/pods.yaml".into()) });
+    assert_eq!(environment.mesh_source, MeshSource::File("/etc/ringway/mesh.yaml".into()));
     assert_eq!(
-        environment.ca,
-        CaSettings { dir: "/var/lib/ringway".into(), ttl: Duration::from_secs(3_600) }
+        environment.certificates,
+        CertificateSettings::Embedded(CaSettings {
+            dir: "/var/lib/ringway".into(),
+            ttl: Duration::from_secs(3_600)
+        })
     );
     assert_eq!(
         environment.mesh,
@@ -103,7 +104,7 @@ fn every_setting_is_followed() {
     assert_eq!(&*environment.mesh.domain, "example.org");
     assert_eq!(environment.mesh.trust_domain, TrustDomain::new("spiffe.cilium"));
     assert_eq!(environment.node_name.as_deref(), Some("10.0.0.7"));
-    assert_eq!(environment.ca.ttl, Duration::from_secs(600));
+    assert!(matches!(environment.certificates, CertificateSettings::Embedded(ca) if ca.ttl.as_secs() == 600));
     assert_eq!(environment.drain_deadline, Duration::ZERO);
     assert_eq!(environment.readiness_address.to_string(), "0.0.0.0:15021");
     assert_eq!(
@@ -147,7 +148,7 @@ fn some_settings_more() {
 fn inline_mesh() {
     let variables = [("LOCAL_XDS", "workloads: []"), SHARED[1], SHARED[2]];
     let environment = read_on(&machine(4, 4), &variables).unwrap();
-    assert_eq!(environment.local_mesh, LocalMesh::Inline("workloads: []".to_owned()));
+    assert_eq!(environment.mesh_source, MeshSource::Inline("workloads: []".to_owned()));
     assert_eq!(refused(shared(&[("LOCAL_XDS", "{}")])), ["LOCAL_XDS_PATH"]);
 }
 
@@ -248,6 +249,7 @@ fn values_out_of_bounds_are_refused() {
         ("ZTUNNEL_RESOURCE_CPU_REQUEST", "-1"),
         ("CONNECTION_TERMINATION_DEADLINE", "x"),
         ("TERMINATION_GRACE_PERIOD_SECONDS", "30s"),
+        ("SPIRE_ENABLED", "yes"),
         ("RINGWAY_CA_TTL", "9s"),
         ("RINGWAY_CA_TTL", "91d"),
         ("SECRET_TTL", "x"),
@@ -274,7 +276,6 @@ fn what_we_do_not_have_is_refused() {
         ("ISTIO_META_DNS_CAPTURE", "TRUE"),
         ("XDS_ON_DEMAND", "true"),
         ("FAKE_CA", "true"),
-        ("SPIRE_ENABLED", "true"),
         ("CRL_PATH", "/etc/crl.pem"),
         ("ENABLE_PROXY", "false"),
     ] {
@@ -287,29 +288,103 @@ fn what_we_do_not_have_is_refused() {
     }
 }
 
-/// What Cilium's chart sets, and nothing of ours: three refusals, each about the variable that the chart set.
-#[test]
-fn the_chart_s_environment_without_local_files() {
-    let chart = [
-        ("XDS_ADDRESS", "https://localhost:15012"),
-        ("XDS_ROOT_CA", "/etc/ztunnel/bootstrap-root.crt"),
-        ("CA_ROOT_CA", "/etc/ztunnel/bootstrap-root.crt"),
-        ("CA_ADDRESS", "https://localhost:15012"),
-        ("INPOD_UDS", "/var/run/cilium/ztunnel.sock"),
-        ("NODE_NAME", "10.0.0.7"),
-        ("INSTANCE_IP", "10.0.0.7"),
-        ("ISTIO_META_DNS_CAPTURE", "false"),
-        ("ISTIO_META_ENABLE_HBONE", "true"),
-    ];
-    assert_eq!(refused(read_on(&machine(4, 4), &chart)), ["XDS_ADDRESS", "CA_ADDRESS", "INPOD_UDS"]);
+/// What Cilium's chart sets.
+const CILIUM: [(&str, &str); 9] = [
+    ("XDS_ADDRESS", "https://localhost:15012"),
+    ("XDS_ROOT_CA", "/etc/ztunnel/bootstrap-root.crt"),
+    ("CA_ROOT_CA", "/etc/ztunnel/bootstrap-root.crt"),
+    ("CA_ADDRESS", "https://localhost:15012"),
+    ("INPOD_UDS", "/var/run/cilium/ztunnel.sock"),
+    ("NODE_NAME", "10.0.0.7"),
+    ("INSTANCE_IP", "10.0.0.7"),
+    ("ISTIO_META_DNS_CAPTURE", "false"),
+    ("ISTIO_META_ENABLE_HBONE", "true"),
+];
 
-    let environment = shared(&chart).unwrap();
+#[test]
+fn cilium_s_chart_is_all_that_is_needed() {
+    let environment = read_on(&machine(4, 4), &CILIUM).unwrap();
+    let MeshSource::Xds(xds) = environment.mesh_source else { panic!("no xDS") };
+    assert_eq!(xds.channel.endpoint, Endpoint::Tls { host: "localhost".to_owned(), port: 15012 });
+    assert_eq!(xds.channel.root, Root::File("/etc/ztunnel/bootstrap-root.crt".into()));
+    assert_eq!((xds.node.instance_ip, xds.node.node_name.as_str()), ("10.0.0.7".parse().ok(), "10.0.0.7"));
+    assert_eq!((xds.node.pod_name.as_str(), xds.node.pod_namespace.as_str()), ("", ""));
+    assert_eq!(xds.node.metadata["ENABLE_HBONE"], "true");
+    let pods = PodSource::Zds("/var/run/cilium/ztunnel.sock".into());
+    assert_eq!(environment.mode, Mode::Shared { pods });
+    let CertificateSettings::Istio(ca) = environment.certificates else { panic!("no CA") };
+    assert_eq!(ca.channel.endpoint, Endpoint::Tls { host: "localhost".to_owned(), port: 15012 });
+    assert_eq!(ca.ttl, Duration::from_secs(86_400));
+    assert_eq!(environment.admin_address.to_string(), "127.0.0.1:15000");
+    assert_eq!(environment.stats_address.to_string(), "[::]:15020");
+    assert!(environment.warnings.is_empty(), "{:?}", environment.warnings);
+}
+
+#[test]
+fn what_is_local_goes_before_a_control_plane() {
+    let environment = shared(&CILIUM).unwrap();
     let warned = |name: &str| environment.warnings.iter().any(|warning| warning.starts_with(name));
     assert!(
         warned("XDS_ADDRESS") && warned("CA_ADDRESS") && warned("INPOD_UDS"),
         "{:?}",
         environment.warnings
     );
+    assert_eq!(environment.mode, Mode::Shared { pods: PodSource::File("/etc/ringway/pods.yaml".into()) });
+}
+
+#[test]
+fn istio_s_defaults_count_in_a_cluster() {
+    let cluster = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("XDS_HEADER_X-Key", "v"), ("CA_HEADER_Y", "w")];
+    let environment = read_on(&machine(4, 4), &cluster).unwrap();
+    let istiod = Endpoint::Tls { host: "istiod.istio-system.svc".to_owned(), port: 15012 };
+    let MeshSource::Xds(xds) = environment.mesh_source else { panic!("no xDS") };
+    assert_eq!(xds.channel.endpoint, istiod);
+    assert_eq!(xds.channel.headers, [("x-key".to_owned(), "v".to_owned())]);
+    let CertificateSettings::Istio(ca) = environment.certificates else { panic!("no CA") };
+    assert_eq!((ca.channel.endpoint, ca.channel.headers.len()), (istiod, 1));
+    let pods = PodSource::Zds("/var/run/ztunnel/ztunnel.sock".into());
+    assert_eq!(environment.mode, Mode::Shared { pods });
+}
+
+#[test]
+fn spire_as_the_fork_names_it() {
+    let spire = |more: &[(&str, &str)]| {
+        let environment =
+            read_on(&machine(4, 4), &[&CILIUM[..], &[("SPIRE_ENABLED", "true")], more].concat());
+        environment.map(|environment| match environment.certificates {
+            CertificateSettings::Spire(spire) => spire,
+            other => panic!("{other:?}"),
+        })
+    };
+    let settings = spire(&[]).unwrap();
+    assert_eq!(settings.admin_socket.to_str(), Some("/run/spire/sockets/admin.sock"));
+    let runtime_socket = "/run/containerd/containerd.sock".into();
+    assert_eq!(settings.attestation, Attestation::Pid { runtime_socket });
+    assert_eq!(settings.timeout, Duration::from_secs(10));
+    let settings = spire(&[
+        ("SPIRE_ADMIN_ENDPOINT_SOCKET", "unix:///run/spire/admin/admin.sock"),
+        ("SPIRE_TIMEOUT", "3s"),
+        ("RINGWAY_SPIRE_ATTEST", "selectors"),
+        ("RINGWAY_SPIRE_FEDERATED_TRUST_DOMAINS", "east.example, west.example"),
+    ])
+    .unwrap();
+    assert_eq!(settings.admin_socket.to_str(), Some("/run/spire/admin/admin.sock"));
+    assert_eq!((settings.attestation, settings.timeout), (Attestation::Selectors, Duration::from_secs(3)));
+    assert_eq!(
+        settings.federated.iter().map(TrustDomain::as_str).collect::<Vec<_>>(),
+        ["east.example", "west.example"]
+    );
+    for (name, value) in [
+        ("SPIRE_ADMIN_ENDPOINT_SOCKET", "admin.sock"),
+        ("SPIRE_TIMEOUT", "0s"),
+        ("RINGWAY_SPIRE_ATTEST", "both"),
+        ("CONTAINER_RUNTIME_SOCK_PATH", "run/containerd"),
+        ("RINGWAY_SPIRE_FEDERATED_TRUST_DOMAINS", "a,,b"),
+        ("RINGWAY_CA_DIR", "/var/lib/ringway"),
+    ] {
+        let error = spire(&[(name, value)]).unwrap_err();
+        assert_eq!(error.0.iter().map(|problem| problem.name).collect::<Vec<_>>(), [name], "{value}");
+    }
 }
 
 #[test]
@@ -318,20 +393,18 @@ fn an_empty_environment_says_all_that_is_missing() {
     assert_eq!(
         error.to_string(),
         "the environment cannot be followed:\n  \
-         LOCAL_XDS_PATH: must name a file that describes the mesh\n  \
-         RINGWAY_CA_DIR: must name the directory of the embedded CA, made on first start\n  \
-         RINGWAY_PODS_PATH: must name a file that lists the pods, or set PROXY_MODE=dedicated\n  \
+         XDS_ADDRESS: must name the xDS server, or LOCAL_XDS_PATH a file that describes the mesh\n  \
+         RINGWAY_CA_DIR: must name the directory of the embedded CA, made on first start; or CA_ADDRESS an Istio-style \
+         CA, or set SPIRE_ENABLED=true\n  \
+         RINGWAY_PODS_PATH: must name a file that lists the pods, or INPOD_UDS the socket of a node agent, or set \
+         PROXY_MODE=dedicated\n  \
          LOG_FORMAT=xml: must be plain or json"
     );
 }
 
 #[test]
 fn what_has_no_effect_is_told() {
-    for (name, value) in [
-        ("HTTP2_CONNECTION_WINDOW_SIZE", "16777216"),
-        ("PACKET_MARK", "1338"),
-        ("PROXY_CONFIG", "discoveryAddress: istiod:15012"),
-    ] {
+    for (name, value) in [("HTTP2_CONNECTION_WINDOW_SIZE", "16777216"), ("PACKET_MARK", "1338")] {
         let warnings = shared(&[(name, value)]).unwrap().warnings;
         assert!(warnings.len() == 1 && warnings[0].starts_with(name), "{name}: {warnings:?}");
     }

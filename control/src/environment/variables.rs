@@ -1,24 +1,32 @@
 //! Reading one variable after the other while keeping every complaint.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::{EnvironmentError, Problem};
 
 /// The variables being read, and what was wrong with those read so far.
-pub(super) struct Variables<'l> {
-    lookup: &'l dyn Fn(&str) -> Option<String>,
+pub(super) struct Variables {
+    all: BTreeMap<String, String>,
     problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }
 
-impl<'l> Variables<'l> {
-    pub(super) fn new(lookup: &'l dyn Fn(&str) -> Option<String>) -> Self {
-        Self { lookup, problems: Vec::new(), warnings: Vec::new() }
+impl Variables {
+    pub(super) fn new(all: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { all: all.into_iter().collect(), problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// The value, without surrounding blanks; `None` if unset or empty.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        self.all.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// The variables whose names begin so, without that beginning; those that are empty are left out.
+    pub(super) fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
+        let named = self.all.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix));
+        let named = named.map(|(name, value)| (name[prefix.len()..].to_owned(), value.trim().to_owned()));
+        named.filter(|(name, value)| !name.is_empty() && !value.is_empty()).collect()
     }
 
     pub(super) fn text_or(&self, name: &str, default: &str) -> String {

@@ -82,20 +82,19 @@ fn every_connection_becomes_a_line_in_turns() {
 
 /// The whole of the thread's work around a stand-in for the engine.
 fn work(plane: StandIn, drain_deadline: &str) -> Work<StandIn> {
-    let lookup = |name: &str| {
-        let value = match name {
-            "LOCAL_XDS" => "workloads: []",
-            "RINGWAY_PODS_PATH" | "RINGWAY_CA_DIR" => "/nonexistent",
-            "CONNECTION_TERMINATION_DEADLINE" => drain_deadline,
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
+    let variables = [
+        ("LOCAL_XDS", "workloads: []"),
+        ("RINGWAY_PODS_PATH", "/nonexistent"),
+        ("RINGWAY_CA_DIR", "/nonexistent"),
+        ("CONNECTION_TERMINATION_DEADLINE", drain_deadline),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let machine = crate::environment::Machine { allowed: vec![0], cores: 1 };
+    let environment = Environment::read(variables, &machine).unwrap();
     Work {
         engine: plane,
-        environment: Environment::read(lookup, &machine).unwrap(),
-        running: Running::default(),
+        known: Known::new(&environment),
+        environment,
         readiness: Readiness::starting(),
         listener: readiness::listener("127.0.0.1:0".parse().unwrap()).unwrap(),
         shutdown: Shutdown(watch::Sender::new(false)),
@@ -106,7 +105,7 @@ fn work(plane: StandIn, drain_deadline: &str) -> Work<StandIn> {
 fn an_order_ends_the_work_even_if_it_came_first() {
     let work = work(StandIn::default(), "5s");
     work.shutdown.order();
-    assert!(work.run(None).is_ok());
+    assert!(work.run().is_ok());
 }
 
 #[test]

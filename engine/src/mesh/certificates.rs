@@ -69,6 +69,25 @@ impl Certificates {
         removed
     }
 
+    /// What exactly this holder was given.
+    pub(super) fn get(&self, holder: &Holder) -> Option<&Arc<Credentials>> {
+        let held = self.by_identity.get(&holder.identity)?;
+        match &holder.pod {
+            Some(pod) => held.of_pods.get(pod),
+            None => held.of_all.as_ref(),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Holder, &Arc<Credentials>)> {
+        self.by_identity.iter().flat_map(|(identity, held)| {
+            let of_all = held.of_all.iter().map(|credentials| (None, credentials));
+            let of_pods = held.of_pods.iter().map(|(pod, credentials)| (Some(Arc::clone(pod)), credentials));
+            of_all.chain(of_pods).map(|(pod, credentials)| {
+                (Holder { identity: identity.clone(), pod }, credentials)
+            })
+        })
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_identity.values().map(OfIdentity::len).sum()
     }

@@ -165,6 +165,28 @@ impl Snapshot {
     pub fn credentials(&self, identity: &Identity, pod_uid: &str) -> Option<&Arc<Credentials>> {
         self.certificates.of(identity, pod_uid)
     }
+
+    /// What exactly this holder was given.
+    pub fn credentials_of(&self, holder: &Holder) -> Option<&Arc<Credentials>> {
+        self.certificates.get(holder)
+    }
+
+    /// Whoever has a certificate, each with it.
+    pub fn holders(&self) -> impl Iterator<Item = (Holder, &Arc<Credentials>)> {
+        self.certificates.iter()
+    }
+
+    /// Whether a change would change nothing.
+    pub fn says(&self, change: &Change) -> bool {
+        match change {
+            Change::UpsertWorkload(workload) => self.workload(&workload.uid) == Some(workload),
+            Change::RemoveWorkload(uid) => self.workload(uid).is_none(),
+            Change::UpsertService(service) => self.service(&service.key) == Some(service),
+            Change::RemoveService(key) => self.service(key).is_none(),
+            Change::UpsertPolicy(policy) => self.policy(&policy.key()) == Some(policy),
+            Change::RemovePolicy(key) => self.policy(key).is_none(),
+        }
+    }
 }
 
 impl Default for Snapshot {

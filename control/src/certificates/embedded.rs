@@ -1,0 +1,85 @@
+//! Certificates of the embedded authority: signed on the spot, renewed at half of their life.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use engine::mesh::{Holder, Identity};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::renewals::Renewals;
+use super::{CertificateEvent, CertificateSource, Wants};
+use crate::ca::Authority;
+
+/// The embedded authority as a source.
+pub(crate) struct Embedded {
+    authority: Authority,
+    ttl: Duration,
+    renewals: Renewals,
+}
+
+impl Embedded {
+    pub(crate) fn new(authority: Authority, ttl: Duration) -> Self {
+        Self { authority, ttl, renewals: Renewals::default() }
+    }
+
+    /// Issues what is due now.
+    fn issue_due(&mut self, wants: &Wants) -> Vec<CertificateEvent> {
+        let now = Instant::now();
+        let wanted: BTreeSet<Identity> = wants.keys().cloned().collect();
+        self.renewals.want(&wanted, now);
+        self.renewals.due(now).into_iter().map(|identity| self.issue(identity, now)).collect()
+    }
+
+    fn issue(&mut self, identity: Identity, now: Instant) -> CertificateEvent {
+        let holder = Holder { identity: identity.clone(), pod: None };
+        match self.authority.issue(&identity, self.ttl) {
+            Ok(credentials) => {
+                let left = credentials.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+                self.renewals.issued(&identity, left, now, entropy());
+                CertificateEvent::Obtained { holder, credentials: Arc::new(credentials) }
+            }
+            Err(error) => {
+                self.renewals.failed(&identity, now, entropy());
+                CertificateEvent::Failed { holder, cause: error.to_string() }
+            }
+        }
+    }
+}
+
+impl CertificateSource for Embedded {
+    async fn run(
+        mut self,
+        mut wants: watch::Receiver<Wants>,
+        events: mpsc::Sender<CertificateEvent>,
+    ) -> Infallible {
+        loop {
+            let wanted = wants.borrow_and_update().clone();
+            for event in self.issue_due(&wanted) {
+                // Nobody listens any more: this task is about to be dropped.
+                let _ = events.send(event).await;
+            }
+            tokio::select! {
+                changed = wants.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
+                () = until(self.renewals.next()) => {}
+            }
+        }
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Different each time: enough to spread renewals, and nothing else.
+fn entropy() -> u64 {
+    RandomState::new().hash_one(())
+}

@@ -1,0 +1,46 @@
+//! Certificates of the pods of this node, from whoever signs them.
+//!
+//! A [`CertificateSource`] is told what is wanted and answers, again and again, with what it got: when a certificate is
+//! renewed, when a bundle changes, when there is none to be had. It decides nothing about the ones in use: the
+//! reconciler keeps a valid one until it expires.
+
+mod embedded;
+mod renewals;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use engine::mesh::{Holder, Identity};
+use engine::tls::Credentials;
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use embedded::Embedded;
+
+/// Answers that wait for the reconciler. A source that is further ahead waits.
+pub(crate) const CERTIFICATE_EVENTS_MAX: usize = 256;
+
+/// The identities of the pods of this node, each with the uids of its pods.
+pub(crate) type Wants = BTreeMap<Identity, BTreeSet<Arc<str>>>;
+
+/// What a source has to say.
+#[derive(Debug)]
+pub(crate) enum CertificateEvent {
+    /// A certificate to use from now on.
+    Obtained { holder: Holder, credentials: Arc<Credentials> },
+    /// None could be had this time; the source goes on trying.
+    Failed { holder: Holder, cause: String },
+    /// Whoever signs says that the holder shall have none any more.
+    Withdrawn { holder: Holder, cause: String },
+}
+
+/// Whoever signs certificates.
+pub(crate) trait CertificateSource {
+    /// Gets and renews a certificate for each identity that is wanted, until dropped. The wants change whenever a pod
+    /// comes or goes; what is no longer wanted is forgotten without a word.
+    fn run(
+        self,
+        wants: watch::Receiver<Wants>,
+        events: mpsc::Sender<CertificateEvent>,
+    ) -> impl Future<Output = Infallible> + Send + 'static;
+}

@@ -1,0 +1,284 @@
+//! Brings the data plane to what is known: the mesh, the pods of this node, their certificates.
+//!
+//! The only place where the three come together, wherever they come from. The order of a step is fixed: pods that are
+//! gone leave, the snapshot is published, then new pods come. A pod is served before its certificate is there: its
+//! connections wait a moment for one, and an agent that asked for it is answered at once. What becomes wrong later
+//! changes nothing, and is told once.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use engine::mesh::{Change, Holder, Identity, Snapshot};
+use engine::tls::Credentials;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::certificates::{CertificateEvent, Wants};
+use crate::local::{LocalError, LocalMesh, PodChanges, PodsFile};
+use crate::plane::DataPlane;
+use crate::pods::{NodePod, POD_RETRY_SECONDS, Pods};
+use crate::readiness::{Readiness, Task};
+use crate::status::Status;
+
+/// Changes that are taken together before a snapshot is published: a burst becomes one snapshot, and its first change
+/// does not wait for the last.
+const EVENTS_PER_STEP_MAX: usize = 64;
+
+/// The last snapshot, for whoever wants to look at it. It outlives a run of the control thread: the next one goes on
+/// from it, so that the shards never get less than they had.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latest(Arc<Mutex<Arc<Snapshot>>>);
+
+/// Where the mesh comes from.
+pub(crate) enum MeshFeed {
+    Local(LocalMesh),
+    /// A client that turns what its server says into changes of everything it said before.
+    Plane(mpsc::Receiver<MeshUpdate>),
+}
+
+/// What a control plane says of the mesh.
+#[derive(Debug, Default)]
+pub(crate) struct MeshUpdate {
+    pub(crate) changes: Vec<Change>,
+    /// All of the mesh has been told: from here on what is not in the snapshot is not in the mesh.
+    pub(crate) synced: bool,
+}
+
+/// Where the pods of this node come from.
+pub(crate) enum PodFeed {
+    File(PodsFile),
+    /// Dedicated mode: there is one, known from the start.
+    Own,
+}
+
+pub(crate) struct Reconciler {
+    pub(crate) mesh: MeshFeed,
+    pub(crate) pod_feed: PodFeed,
+    pub(crate) pods: Pods,
+    pub(crate) wants: watch::Sender<Wants>,
+    pub(crate) certificates: mpsc::Receiver<CertificateEvent>,
+    /// What the shards get next.
+    pub(crate) snapshot: Snapshot,
+    pub(crate) latest: Latest,
+    pub(crate) status: Status,
+    /// The snapshot is not what was published last.
+    pub(crate) changed: bool,
+    /// The mesh is known as a whole.
+    pub(crate) synced: bool,
+}
+
+/// What woke the reconciler.
+enum Event {
+    Mesh(Result<MeshUpdate, LocalError>),
+    Pods(Result<PodChanges, LocalError>),
+    Certificate(CertificateEvent),
+    Time,
+}
+
+impl Reconciler {
+    /// Reconciles until dropped.
+    pub(crate) async fn run(mut self, plane: &impl DataPlane, readiness: &Readiness) -> Infallible {
+        loop {
+            self.settle(plane, readiness).await;
+            let event = self.next_event().await;
+            self.take(event);
+            // What else is there already goes into the same snapshot.
+            for _ in 0..EVENTS_PER_STEP_MAX {
+                let Ok(event) = self.certificates.try_recv() else { break };
+                self.take(Event::Certificate(event));
+            }
+        }
+    }
+
+    /// Brings the data plane to what is known now.
+    pub(crate) async fn settle(&mut self, plane: &impl DataPlane, readiness: &Readiness) {
+        self.pods.remove_gone(plane).await;
+        self.want_certificates();
+        if std::mem::take(&mut self.changed) {
+            let snapshot = Arc::new(self.snapshot.clone());
+            self.latest.set(Arc::clone(&snapshot));
+            plane.publish(snapshot);
+        }
+        readiness.set(Task::StateManager, self.synced);
+        self.pods.add_missing(plane).await;
+        readiness.set(Task::WorkloadProxyManager, !self.pods.pending());
+    }
+
+    /// Every future here can be dropped without losing anything.
+    async fn next_event(&mut self) -> Event {
+        let wake = self.pods.pending().then(|| Instant::now() + Duration::from_secs(POD_RETRY_SECONDS));
+        tokio::select! {
+            update = self.mesh.next() => Event::Mesh(update),
+            changes = self.pod_feed.next() => Event::Pods(changes),
+            event = self.certificates.recv() => event.map_or(Event::Time, Event::Certificate),
+            () = until(wake) => Event::Time,
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Mesh(Ok(update)) => self.take_mesh(update),
+            Event::Mesh(Err(error)) => warn!(%error, "the mesh stays what it was"),
+            Event::Pods(Ok(changes)) => self.pods.apply(changes),
+            Event::Pods(Err(error)) => warn!(%error, "the pods stay what they were"),
+            Event::Certificate(event) => self.take_certificate(event),
+            Event::Time => {}
+        }
+    }
+
+    /// A change that says what is known already changes nothing: servers repeat themselves.
+    pub(crate) fn take_mesh(&mut self, update: MeshUpdate) {
+        let before = update.changes.len();
+        let news: Vec<Change> =
+            update.changes.into_iter().filter(|change| !self.snapshot.says(change)).collect();
+        if before > 0 {
+            info!(changes = news.len(), repeated = before - news.len(), "the mesh has changed");
+        }
+        self.changed |= !news.is_empty();
+        for change in news {
+            self.snapshot.apply(change);
+        }
+        self.synced |= update.synced;
+    }
+
+    fn take_certificate(&mut self, event: CertificateEvent) {
+        match event {
+            CertificateEvent::Obtained { holder, credentials } => self.use_certificate(holder, credentials),
+            CertificateEvent::Failed { holder, cause } => self.complain(holder, cause),
+            CertificateEvent::Withdrawn { holder, cause } => {
+                self.changed |= self.snapshot.remove_credentials(&holder);
+                self.complain(holder, cause);
+            }
+        }
+    }
+
+    fn use_certificate(&mut self, holder: Holder, credentials: Arc<Credentials>) {
+        if !self.is_wanted(&holder) {
+            return;
+        }
+        let now = SystemTime::now();
+        let left = credentials.not_after.duration_since(now).unwrap_or_default();
+        let old = self.snapshot.credentials_of(&holder);
+        if left.is_zero() && old.is_some_and(|old| old.not_after > now) {
+            self.complain(holder, "the certificate that came has expired; the one in use is kept".to_owned());
+            return;
+        }
+        info!(identity = %holder.identity, pod = holder.pod.as_deref(), seconds = left.as_secs(), "certificate obtained");
+        self.status.update(|state| {
+            let status = state.certificates.entry(holder.clone()).or_default();
+            (status.error, status.failures) = (None, 0);
+            status.obtained += 1;
+        });
+        self.snapshot.upsert_credentials(holder, credentials);
+        self.changed = true;
+    }
+
+    fn complain(&mut self, holder: Holder, error: String) {
+        let mut news = false;
+        self.status.update(|state| {
+            let status = state.certificates.entry(holder.clone()).or_default();
+            news = status.error.as_ref() != Some(&error);
+            status.failures += 1;
+            status.error = Some(error.clone());
+        });
+        if news {
+            warn!(
+                identity = %holder.identity,
+                pod = holder.pod.as_deref(),
+                error,
+                "no new certificate; the last one is used until it expires"
+            );
+        }
+    }
+
+    /// Tells the source what is wanted, and forgets certificates that no pod needs any more.
+    fn want_certificates(&mut self) {
+        let mut wants = Wants::new();
+        for pod in self.pods.wanted() {
+            wants.entry(self.identity_of(pod)).or_default().insert(pod.uid());
+        }
+        if *self.wants.borrow() == wants {
+            return;
+        }
+        let held = self.snapshot.holders().map(|(holder, _)| holder);
+        let released: Vec<Holder> = held.filter(|holder| !wanted(&wants, holder)).collect();
+        for holder in released {
+            self.changed |= self.snapshot.remove_credentials(&holder);
+        }
+        self.status.update(|state| state.certificates.retain(|holder, _| wanted(&wants, holder)));
+        self.wants.send_replace(wants);
+    }
+
+    fn is_wanted(&self, holder: &Holder) -> bool {
+        wanted(&self.wants.borrow(), holder)
+    }
+
+    /// What a pod proves: as the mesh describes it, or by its names where the mesh does not know it yet.
+    fn identity_of(&self, pod: &NodePod) -> Identity {
+        let (name, namespace, account) = pod.names();
+        match self.snapshot.workload_of_pod(name, namespace, account) {
+            Some(workload) => workload.identity.clone(),
+            None => self.snapshot.settings().identity("", namespace, account),
+        }
+    }
+}
+
+fn wanted(wants: &Wants, holder: &Holder) -> bool {
+    let Some(pods) = wants.get(&holder.identity) else { return false };
+    holder.pod.as_ref().is_none_or(|pod| pods.contains(pod))
+}
+
+// === impl Latest ===
+
+impl Latest {
+    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self(Arc::new(Mutex::new(snapshot)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, snapshot: Arc<Snapshot>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
+
+// === impl MeshFeed ===
+
+impl MeshFeed {
+    /// What is new; waits for it. Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Result<MeshUpdate, LocalError> {
+        match self {
+            Self::Local(mesh) => mesh.changes().await.map(|changes| MeshUpdate { changes, synced: true }),
+            Self::Plane(updates) => match updates.recv().await {
+                Some(update) => Ok(update),
+                None => pending().await,
+            },
+        }
+    }
+}
+
+// === impl PodFeed ===
+
+impl PodFeed {
+    async fn next(&mut self) -> Result<PodChanges, LocalError> {
+        match self {
+            Self::File(file) => file.changes().await,
+            Self::Own => pending().await,
+        }
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Which sources the environment names, opened: the reconciler that follows them, and the clients that feed it.
+
+use std::convert::Infallible;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use engine::mesh::Snapshot;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::ca::{Authority, CaError};
+use crate::certificates::{CERTIFICATE_EVENTS_MAX, CertificateSource, Embedded, Wants};
+use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
+use crate::local::{LocalError, LocalMesh, PodsFile};
+use crate::pods::{Pods, Running};
+use crate::reconciler::{Latest, MeshFeed, PodFeed, Reconciler};
+use crate::status::Status;
+
+/// Why a source cannot be followed.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    File(#[from] LocalError),
+    #[error(transparent)]
+    Authority(#[from] CaError),
+    #[error("{0} names a control plane that this version does not speak to")]
+    Absent(&'static str),
+}
+
+/// What outlives a run of the control thread: a run that begins goes on from it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) running: Running,
+    pub(crate) latest: Latest,
+    pub(crate) status: Status,
+}
+
+/// Clients of control planes, each a task. One that panics takes the run with it.
+#[derive(Default)]
+pub(crate) struct Clients(JoinSet<Infallible>);
+
+/// Opens everything that the environment names. Files and authorities are read here for the first time, so that what is
+/// wrong with them is known at once; control planes are connected to when the clients run.
+pub(crate) async fn open(
+    environment: &Environment,
+    known: &Known,
+) -> Result<(Reconciler, Clients), SourceError> {
+    let mut clients = Clients::default();
+    let (wants, wanted) = watch::channel(Wants::new());
+    let (events, certificates) = mpsc::channel(CERTIFICATE_EVENTS_MAX);
+    let mut pods = Pods::new(known.running.clone(), known.status.clone());
+    let mesh = mesh_feed(environment)?;
+    let pod_feed = pod_feed(environment, &mut pods).await?;
+    match &environment.certificates {
+        CertificateSettings::Embedded(settings) => {
+            let source = Embedded::new(Authority::open(&settings.dir)?, settings.ttl);
+            clients.0.spawn(source.run(wanted, events));
+        }
+        CertificateSettings::Istio(_) => return Err(SourceError::Absent("CA_ADDRESS")),
+        CertificateSettings::Spire(_) => return Err(SourceError::Absent("SPIRE_ENABLED")),
+    }
+    let mut reconciler = Reconciler {
+        snapshot: beginning(&mesh, environment, known),
+        mesh,
+        pod_feed,
+        pods,
+        wants,
+        certificates,
+        latest: known.latest.clone(),
+        status: known.status.clone(),
+        changed: true,
+        synced: false,
+    };
+    if matches!(reconciler.mesh, MeshFeed::Local(_)) {
+        let update = reconciler.mesh.next().await?;
+        reconciler.take_mesh(update);
+    }
+    Ok((reconciler, clients))
+}
+
+/// A server tells what is gone since the last snapshot; a file is read as a whole, and only the certificates stay.
+fn beginning(mesh: &MeshFeed, environment: &Environment, known: &Known) -> Snapshot {
+    let last = known.latest.get();
+    if matches!(mesh, MeshFeed::Plane(_)) {
+        return Snapshot::clone(&last);
+    }
+    let mut snapshot = Snapshot::new(environment.mesh.clone());
+    for (holder, credentials) in last.holders() {
+        snapshot.upsert_credentials(holder, Arc::clone(credentials));
+    }
+    snapshot
+}
+
+fn mesh_feed(environment: &Environment) -> Result<MeshFeed, SourceError> {
+    let settings = environment.mesh.clone();
+    match &environment.mesh_source {
+        MeshSource::File(path) => Ok(MeshFeed::Local(LocalMesh::file(path, settings))),
+        MeshSource::Inline(text) => Ok(MeshFeed::Local(LocalMesh::inline(text.clone(), settings))),
+        MeshSource::Xds(_) => Err(SourceError::Absent("XDS_ADDRESS")),
+    }
+}
+
+async fn pod_feed(environment: &Environment, pods: &mut Pods) -> Result<PodFeed, SourceError> {
+    match &environment.mode {
+        Mode::Shared { pods: PodSource::File(path) } => {
+            let mut file = PodsFile::new(path);
+            pods.apply(file.changes().await?);
+            Ok(PodFeed::File(file))
+        }
+        Mode::Shared { pods: PodSource::Zds(_) } => Err(SourceError::Absent("INPOD_UDS")),
+        Mode::Dedicated { workload } => {
+            pods.want_own(workload.clone());
+            Ok(PodFeed::Own)
+        }
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    pub(crate) fn new(environment: &Environment) -> Self {
+        let latest = Latest::new(Arc::new(Snapshot::new(environment.mesh.clone())));
+        Self { latest, ..Self::default() }
+    }
+}
+
+// === impl Clients ===
+
+impl Clients {
+    /// Passes on the panic of a client; otherwise for ever.
+    pub(crate) async fn watch(&mut self) -> Infallible {
+        loop {
+            match self.0.join_next().await {
+                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+                Some(Ok(never)) => match never {},
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
