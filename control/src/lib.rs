@@ -3,6 +3,7 @@
 
 mod access_log;
 pub mod ca;
+#[allow(dead_code)]
 mod certificates;
 pub mod environment;
 pub mod local;
@@ -11,10 +12,12 @@ pub mod netns;
 mod plane;
 pub mod pods;
 mod readiness;
+#[allow(dead_code)]
 mod reconciler;
 pub mod redirect;
 mod sources;
 #[cfg(test)]
 mod stand_in;
+#[allow(dead_code)]
 mod status;
 pub mod thread;

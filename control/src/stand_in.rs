@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use engine::engine::{EngineError, Pod};
 use engine::mesh::{
-    Holder, IpFamilies, LoadBalancing, Locality, NetworkMode, Protocol, Service, ServiceName, Snapshot,
-    TrustDomain, Visibility, Workload,
+    Holder, Identity, IpFamilies, LoadBalancing, Locality, NetworkMode, Protocol, Service, ServiceName,
+    Snapshot, TrustDomain, Visibility, Workload,
 };
 use engine::observe::{Closed, Connection, ConnectionId, Direction, Observation, ResponseFlag, Traffic};
 use engine::tls::Credentials;

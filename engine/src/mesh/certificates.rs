@@ -82,9 +82,9 @@ impl Certificates {
         self.by_identity.iter().flat_map(|(identity, held)| {
             let of_all = held.of_all.iter().map(|credentials| (None, credentials));
             let of_pods = held.of_pods.iter().map(|(pod, credentials)| (Some(Arc::clone(pod)), credentials));
-            of_all.chain(of_pods).map(|(pod, credentials)| {
-                (Holder { identity: identity.clone(), pod }, credentials)
-            })
+            of_all
+                .chain(of_pods)
+                .map(|(pod, credentials)| (Holder { identity: identity.clone(), pod }, credentials))
         })
     }
 

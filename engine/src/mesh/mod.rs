@@ -38,7 +38,7 @@ pub use policy::{Action, Clause, Match, Policy, Rule, Scope, ServiceAccount, Str
 pub use refusal::Refusal;
 pub use route::{HboneRoute, Route, route};
 pub use service::{IpFamilies, LoadBalancing, LocalityScope, Mode, Service, Visibility, WeightedWaypoint};
-pub use snapshot::{Change, Holder, MeshSettings, Snapshot};
+pub use snapshot::{Change, MeshSettings, Snapshot};
 pub use workload::{
     ApplicationTunnel, GatewayAddress, GatewayDestination, Locality, NetworkMode, Protocol, TunnelHeader,
     Workload,
