@@ -77,10 +77,10 @@ impl Pods {
 
     /// Removes from the data plane what should not be there: what is gone, and what has changed.
     pub(crate) async fn remove_gone(&mut self, plane: &impl DataPlane) {
-        let dropped = self.complaints.extract_if(.., |uid, _| !self.wanted.contains_key(uid));
-        for (uid, _) in dropped {
-            self.status.update(|state| _ = state.pods.remove(&uid));
-        }
+        self.complaints.retain(|uid, _| self.wanted.contains_key(uid));
+        self.status.update(|state| {
+            state.pods.retain(|uid, pod| pod.pending.is_none() || self.wanted.contains_key(uid))
+        });
         let gone: Vec<NodePod> = {
             let running = self.running.lock();
             let gone = running.iter().filter(|(uid, pod)| self.wanted.get(*uid) != Some(*pod));

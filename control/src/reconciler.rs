@@ -34,7 +34,7 @@ pub(crate) struct Latest(Arc<Mutex<Arc<Snapshot>>>);
 
 /// Where the mesh comes from.
 pub(crate) enum MeshFeed {
-    Local(LocalMesh),
+    Local(Box<LocalMesh>),
     /// A client that turns what its server says into changes of everything it said before.
     Plane(mpsc::Receiver<MeshUpdate>),
 }
@@ -176,7 +176,7 @@ impl Reconciler {
         self.changed = true;
     }
 
-    fn complain(&mut self, holder: Holder, error: String) {
+    fn complain(&self, holder: Holder, error: String) {
         let mut news = false;
         self.status.update(|state| {
             let status = state.certificates.entry(holder.clone()).or_default();

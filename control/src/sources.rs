@@ -95,8 +95,8 @@ fn beginning(mesh: &MeshFeed, environment: &Environment, known: &Known) -> Snaps
 fn mesh_feed(environment: &Environment) -> Result<MeshFeed, SourceError> {
     let settings = environment.mesh.clone();
     match &environment.mesh_source {
-        MeshSource::File(path) => Ok(MeshFeed::Local(LocalMesh::file(path, settings))),
-        MeshSource::Inline(text) => Ok(MeshFeed::Local(LocalMesh::inline(text.clone(), settings))),
+        MeshSource::File(path) => Ok(MeshFeed::Local(Box::new(LocalMesh::file(path, settings)))),
+        MeshSource::Inline(text) => Ok(MeshFeed::Local(Box::new(LocalMesh::inline(text.clone(), settings)))),
         MeshSource::Xds(_) => Err(SourceError::Absent("XDS_ADDRESS")),
     }
 }

@@ -83,7 +83,7 @@ pub enum MeshSource {
     /// `LOCAL_XDS`
     Inline(String),
     /// `XDS_ADDRESS`
-    Xds(XdsSettings),
+    Xds(Box<XdsSettings>),
 }
 
 /// An xDS server, and who we are to it.

@@ -69,7 +69,7 @@ pub(super) fn mesh_source(variables: &mut Variables, discovery: Option<&str>) ->
         return None;
     };
     let channel = channel(variables, &XDS_NAMES, &address)?;
-    Some(MeshSource::Xds(XdsSettings { channel, node: node(variables) }))
+    Some(MeshSource::Xds(Box::new(XdsSettings { channel, node: node(variables) })))
 }
 
 /// Who names the pods of this node.

@@ -55,7 +55,7 @@ pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Envir
         drain_deadline,
         admin_address: (Ipv4Addr::LOCALHOST, proxy_config.proxy_admin_port.unwrap_or(ADMIN_PORT)).into(),
         stats_address: (wildcard, proxy_config.stats_port.unwrap_or(STATS_PORT)).into(),
-        readiness_address: readiness_address.unwrap_or((wildcard, READINESS_PORT).into()),
+        readiness_address: readiness_address.unwrap_or_else(|| (wildcard, READINESS_PORT).into()),
         log,
         warnings: std::mem::take(&mut variables.warnings),
     })
