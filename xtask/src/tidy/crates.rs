@@ -13,7 +13,8 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("node", &["engine", "control"]),
     ("benches", &["engine"]),
     ("perf", &["testkit"]),
-    ("tests", &[]),
+    // As the other side of every protocol: control planes for tests.
+    ("tests", &["proto"]),
     ("xtask", &["testkit"]),
     ("fuzz", &["engine"]),
 ];
