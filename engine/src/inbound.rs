@@ -11,7 +11,7 @@ use crate::net::{self, Accepted};
 use crate::observe::{Direction, ResponseFlag, Security};
 use crate::pool::{self, CONNECT_TIMEOUT, SetupError, Side, TunnelFacts};
 use crate::refused::{Ending, Pending, SNAPSHOT_WAIT};
-use crate::shard::{LocalPod, Requested, Shard};
+use crate::shard::{LocalPod, Met, Requested, Shard};
 use crate::tls::{Credentials, Handshake};
 
 /// Status codes of the contract (reference: inbound HBONE).
@@ -59,7 +59,9 @@ struct Denied {
 /// Takes one CONNECT of a tunnel to the application.
 pub(crate) async fn serve_stream(shard: Rc<Shard>, requested: Requested) {
     let relay = requested.relay;
-    let reached = match admit(&shard, &requested).await {
+    let admitted = admit(&shard, &requested).await;
+    let judged_by = shard.snapshot();
+    let reached = match admitted {
         Ok((workload, target)) => reach(&shard, &requested, target).await.map(|app| (workload, app)),
         Err(denied) => Err(denied),
     };
@@ -72,6 +74,8 @@ pub(crate) async fn serve_stream(shard: Rc<Shard>, requested: Requested) {
             let baggage = shard.config.response_baggage.then(|| workload.baggage());
             let header = baggage.as_ref().map(|baggage| ("baggage", baggage.as_str()));
             tables.attach_app(relay, app, header.as_slice());
+            drop(tables);
+            shard.judge_anew(Met::Relay(relay), &judged_by);
         }
         Err(Denied { status, cause, .. }) => tables.refuse_stream(relay, status, &cause),
     }

@@ -11,7 +11,7 @@ use crate::observe::{Direction, ResponseFlag};
 use crate::pool::CONNECT_TIMEOUT;
 use crate::refused::{Ending, Pending};
 use crate::relay::Pair;
-use crate::shard::{LocalPod, Shard};
+use crate::shard::{LocalPod, Met, Shard};
 
 /// Takes a plain connection to the pod (15006) to its application, if the policies let it.
 pub(crate) async fn serve_inbound(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {
@@ -50,6 +50,7 @@ pub(crate) async fn connect(
     target: SocketAddr,
     shown: Option<IpAddr>,
 ) {
+    let judged_by = shard.snapshot();
     pending.describe(|connection| {
         connection.destination = target;
         // Nobody proves anything here: an address names no identity.
@@ -68,5 +69,6 @@ pub(crate) async fn connect(
         return pending.fail(ResponseFlag::Connect, format!("connecting to {target} failed: {cause}"));
     }
     let Some((caller, record)) = pending.lend() else { return };
-    shard.tables.borrow_mut().join(Pair::new(pod, caller, called, record));
+    let pair = shard.tables.borrow_mut().join(Pair::new(pod, caller, called, record));
+    shard.judge_anew(Met::Pair(pair), &judged_by);
 }

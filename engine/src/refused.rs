@@ -121,12 +121,8 @@ impl Display for Ending<'_> {
 impl Shard {
     /// The workload of a pod of ours, waited for a moment: pods and workloads are announced by different ways.
     pub(crate) async fn own_workload(self: &Rc<Self>, pod: &LocalPod) -> Option<Arc<Workload>> {
-        let name = &pod.workload;
         let deadline = self.driver.now() + SNAPSHOT_WAIT;
-        self.await_in_snapshot(deadline, |snapshot| {
-            snapshot.workload_of_pod(&name.name, &name.namespace, &name.service_account).cloned()
-        })
-        .await
+        self.await_in_snapshot(deadline, |snapshot| pod.workload_in(snapshot).cloned()).await
     }
 
     /// Adds to the record of a connection that is being set up.

@@ -84,7 +84,7 @@ pub(super) fn gateway(address: &str) -> GatewayAddress {
 }
 
 /// A policy that has no rules, and therefore matches nothing.
-pub(super) fn policy(name: &str, namespace: &str, scope: Scope, action: Action) -> Policy {
+pub(crate) fn policy(name: &str, namespace: &str, scope: Scope, action: Action) -> Policy {
     Policy {
         name: name.into(),
         namespace: namespace.into(),
@@ -96,6 +96,6 @@ pub(super) fn policy(name: &str, namespace: &str, scope: Scope, action: Action) 
 }
 
 /// A rule with one clause that has one match.
-pub(super) fn rule(condition: Match) -> Rule {
+pub(crate) fn rule(condition: Match) -> Rule {
     Rule { clauses: vec![Clause { matches: vec![condition] }] }
 }

@@ -14,6 +14,8 @@ pub(super) struct Policies {
     by_key: HashTrieMapSync<Arc<str>, Arc<Policy>>,
     global: Ordered,
     by_namespace: HashTrieMapSync<Arc<str>, Ordered>,
+    /// Another one after each change; clones share it.
+    edition: Arc<()>,
 }
 
 impl Policies {
@@ -36,6 +38,11 @@ impl Policies {
         self.by_key.values()
     }
 
+    /// Nothing was changed between the two.
+    pub(super) fn are_those_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.edition, &other.edition)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_key.size()
     }
@@ -43,7 +50,11 @@ impl Policies {
     /// Adds the policy, in place of the one with the same key.
     pub(super) fn upsert(&mut self, policy: Arc<Policy>) {
         let key = policy.key();
+        if self.by_key.get(&key) == Some(&policy) {
+            return;
+        }
         self.remove(&key);
+        self.edition = Arc::default();
         match policy.scope {
             Scope::Global => self.global.insert_mut(Arc::clone(&key), Arc::clone(&policy)),
             Scope::Namespace => match self.by_namespace.get_mut(&policy.namespace) {
@@ -61,6 +72,7 @@ impl Policies {
     /// Returns whether there was such a policy.
     pub(super) fn remove(&mut self, key: &str) -> bool {
         let Some(policy) = self.by_key.get(key).map(Arc::clone) else { return false };
+        self.edition = Arc::default();
         self.by_key.remove_mut(key);
         self.global.remove_mut(key);
         if let Some(policies) = self.by_namespace.get_mut(&policy.namespace) {
@@ -107,6 +119,29 @@ mod tests {
             of(&policies, &pod),
             ["shop/mine", "istio-system/global", "shop/selected", "unknown shop/late"]
         );
+    }
+
+    #[test]
+    fn every_change_is_seen_and_a_repetition_is_none() {
+        let mut policies = Policies::default();
+        let allow = || Arc::new(policy("p", "shop", Scope::Namespace, Action::Allow));
+        let mut before = policies.clone();
+        let mut changed = |policies: &Policies| {
+            let changed = !policies.are_those_of(&before);
+            before = policies.clone();
+            changed
+        };
+        assert!(!changed(&policies));
+        policies.upsert(allow());
+        assert!(changed(&policies));
+        policies.upsert(allow());
+        assert!(!changed(&policies), "the same again");
+        policies.upsert(Arc::new(policy("p", "shop", Scope::Namespace, Action::Deny)));
+        assert!(changed(&policies));
+        policies.remove("shop/other");
+        assert!(!changed(&policies));
+        policies.remove("shop/p");
+        assert!(changed(&policies));
     }
 
     #[test]

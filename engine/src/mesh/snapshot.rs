@@ -143,6 +143,11 @@ impl Snapshot {
         self.policies.remove(key)
     }
 
+    /// Whether no policy was added, changed or removed between the two: a comparison of pointers.
+    pub fn has_the_policies_of(&self, other: &Self) -> bool {
+        self.policies.are_those_of(&other.policies)
+    }
+
     /// By `namespace/name`.
     pub fn policy(&self, key: &str) -> Option<&Arc<Policy>> {
         self.policies.by_key(key)

@@ -106,6 +106,11 @@ impl Workload {
         &self.identity.service_account
     }
 
+    /// Whether the same policies apply to both.
+    pub fn is_judged_like(&self, other: &Self) -> bool {
+        self.namespace() == other.namespace() && self.authorization_policies == other.authorization_policies
+    }
+
     /// The addresses by which it can be told from others.
     pub fn own_addresses(&self) -> impl Iterator<Item = NetworkAddress> + '_ {
         let ips = match self.network_mode {

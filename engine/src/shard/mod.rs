@@ -6,10 +6,12 @@ mod buffers;
 mod census;
 mod figures;
 mod host;
+mod judgement;
 mod mailbox;
 mod pods;
 mod progress;
 mod promise;
+mod round;
 mod table;
 mod tables;
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub(crate) use mailbox::{Answer, Command, Mailbox, PodSpec, Reports};
 pub(crate) use pods::PodName;
 pub(crate) use pods::{Listener, LocalPod};
 pub(crate) use promise::{Promise, Promised, promise};
+pub(crate) use round::Met;
 pub(crate) use table::{Key, Kind, Table};
 pub(crate) use tables::{Requested, Tables};
 
@@ -101,7 +104,8 @@ impl Shard {
 
     /// A new snapshot takes the place of the old one, which goes home to be dropped.
     fn take_snapshot(&self, snapshot: Arc<Snapshot>) {
-        let old = self.snapshot.replace(snapshot);
+        let old = self.snapshot.replace(Arc::clone(&snapshot));
+        self.judge_after(&old, &snapshot);
         self.reports.retire(old);
         let waiting = self.waiting_for_snapshot.borrow();
         let wakers: Vec<Waker> =

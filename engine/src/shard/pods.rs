@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_executor::Task;
 
 use super::{Command, Key, PodSpec, Shard, Table};
+use crate::mesh::{Snapshot, Workload};
 use crate::net::{self, Accepted, Namespace, Port};
 use crate::uring::OpId;
 
@@ -55,6 +56,12 @@ impl LocalPod {
             tasks: RefCell::default(),
             gone: Cell::new(false),
         }
+    }
+
+    /// What the mesh knows of it.
+    pub(crate) fn workload_in<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Arc<Workload>> {
+        let PodName { name, namespace, service_account } = &self.workload;
+        snapshot.workload_of_pod(name, namespace, service_account)
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     PairWatch,
     PairWatchBack,
     ListenerTimer,
-    RoundsTimer,
+    ProgressTimer,
 }
 
 /// Generations wrap after this many uses of one slot; tokens have 24 bits for them.
@@ -79,7 +79,7 @@ impl Key {
             12 => Kind::PairWatch,
             13 => Kind::PairWatchBack,
             14 => Kind::ListenerTimer,
-            15 => Kind::RoundsTimer,
+            15 => Kind::ProgressTimer,
             _ => return None,
         };
         let generation = (token.0 >> 32) as u32 & (GENERATIONS - 1);

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::progress::Rounds;
+use super::progress::Progress;
+use super::round::Round;
 use super::{Buffers, Key, Kind, Listener, Table};
 use crate::hbone::Request;
 use crate::observe::{Connection, ConnectionId, Direction, Observation, Record};
@@ -29,8 +30,9 @@ pub(crate) struct Tables {
     dirty_relays: Vec<Key>,
     /// What happened to connections in this turn.
     pub(crate) observed: Vec<Observation>,
-    /// Who goes round to see what they have carried.
-    pub(crate) rounds: Rounds,
+    pub(super) progress: Progress,
+    /// Going over the connections to judge them again.
+    pub(super) judgement: Round,
     /// Streams that peers asked for in this turn.
     pub(crate) requested: Vec<Requested>,
     pub(crate) accepting_streams: bool,
@@ -65,7 +67,8 @@ impl Tables {
             dirty_tunnels: Vec::new(),
             dirty_relays: Vec::new(),
             observed: Vec::new(),
-            rounds: Rounds::default(),
+            progress: Progress::default(),
+            judgement: Round::default(),
             requested: Vec::new(),
             accepting_streams: true,
             tunnels_left: false,
@@ -111,7 +114,7 @@ impl Tables {
             Completion::Timer { token } => match Key::of(token) {
                 Some((Kind::TunnelTimer, key)) => self.tunnel_tick(key),
                 Some((Kind::ListenerTimer, key)) => self.accept(key),
-                Some((Kind::RoundsTimer, _)) => self.rounds.begin(),
+                Some((Kind::ProgressTimer, _)) => self.progress.begin(),
                 _ => debug_assert!(false, "a timer of nobody"),
             },
             Completion::Accepted { .. } | Completion::Doorbell => {

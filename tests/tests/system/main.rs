@@ -17,6 +17,7 @@ mod whole {
     mod interop;
     mod kit;
     mod lifecycle;
+    mod live;
     mod privileges;
     mod rotation;
     mod standing;

@@ -23,7 +23,7 @@ use crate::uring::{Driver, DriverConfig};
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 
 /// Where the server's application listens.
-const APP_PORT: u16 = 8080;
+pub(super) const APP_PORT: u16 = 8080;
 
 pub(super) struct Bench {
     pub(super) shard: Rc<Shard>,
@@ -108,6 +108,21 @@ impl Bench {
     /// A connection that stands, from application to application.
     pub(super) fn connect(&mut self) -> (App, App) {
         let mut caller = self.call();
+        let mut called = self.called();
+        caller.write_all(b"hello");
+        self.until("the greeting arrives", |_| called.read(5) == Took::Bytes(b"hello".to_vec()));
+        (caller, called)
+    }
+
+    /// The same without a tunnel, as if the caller was not of the mesh.
+    pub(super) fn connect_plain(&mut self) -> (App, App) {
+        let (mut caller, socket) = App::connected();
+        let source = SocketAddr::new(self.client_ip, 40_001);
+        let destination = SocketAddr::new(self.server_ip, APP_PORT);
+        let accepted = Accepted { socket, port: Port::Plain, source, destination };
+        let serve =
+            crate::passthrough::serve_inbound(Rc::clone(&self.shard), Rc::clone(&self.server), accepted);
+        self.shard.spawn(&self.server, serve);
         let mut called = self.called();
         caller.write_all(b"hello");
         self.until("the greeting arrives", |_| called.read(5) == Took::Bytes(b"hello".to_vec()));

@@ -3,6 +3,7 @@
 
 pub(crate) mod bench;
 
+mod judgement;
 mod observations;
 mod pods;
 mod statistics;

@@ -9,8 +9,8 @@ use crate::relay::tests::fixture::{App, Took};
 /// Goes round once, and returns what was told.
 fn round(bench: &mut Bench) -> HashMap<ConnectionId, Traffic> {
     bench.observed.clear();
-    bench.shard.tables.borrow_mut().rounds.begin();
-    bench.until("the round is over", |bench| bench.shard.tables.borrow().rounds.is_over());
+    bench.shard.tables.borrow_mut().progress.begin();
+    bench.until("the round is over", |bench| bench.shard.tables.borrow().progress.is_over());
     let told = bench.observed.drain(..).map(|observation| match observation {
         Observation::Progress { connection, traffic } => (connection.id, traffic),
         other => panic!("{other:?}"),
