@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod backoff;
 pub mod ca;
 #[allow(dead_code)]
 mod certificates;
@@ -21,3 +22,4 @@ mod stand_in;
 #[allow(dead_code)]
 mod status;
 pub mod thread;
+mod zds;

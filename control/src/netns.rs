@@ -35,10 +35,15 @@ pub fn open(path: &Path) -> Result<OwnedFd, NetnsError> {
         io::ErrorKind::NotFound => NetnsError::Gone(path.to_owned()),
         _ => NetnsError::Open { path: path.to_owned(), cause },
     })?;
-    match fstatfs(&file) {
-        Ok(stat) if stat.filesystem_type() == NSFS => Ok(file.into()),
+    match is_namespace(&file) {
+        Ok(true) => Ok(file.into()),
         _ => Err(NetnsError::NotANamespace(path.to_owned())),
     }
+}
+
+/// Whether a descriptor is one of a namespace, of whatever kind.
+pub fn is_namespace(file: impl AsFd) -> io::Result<bool> {
+    Ok(fstatfs(file)?.filesystem_type() == NSFS)
 }
 
 /// Runs `act` inside the namespace, in a thread of its own: whatever happens, no other code of this process is ever

@@ -1,31 +1,37 @@
 //! The pods of this node: those that should be carried, and those that are.
 //!
-//! What should be comes from a file or from dedicated mode; what is outlives the control thread, so that one that was
-//! restarted still removes what went away meanwhile. `settle` makes the second like the first. A pod that cannot be
-//! added is tried again until it can, is complained about once, and keeps the proxy from being ready.
+//! What should be comes from a file, from a node agent or from dedicated mode; what is outlives the control thread, so
+//! that one that was restarted still removes what went away meanwhile. The reconciler makes the second like the first.
+//! A pod that cannot be added is tried again until it can, is complained about once, and keeps the proxy from being
+//! ready.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use engine::engine::Pod;
 use thiserror::Error;
 use tokio::runtime::Builder;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::environment::WorkloadName;
 use crate::local::{LocalError, LocalPod, PodChanges, PodsFile};
 use crate::plane::DataPlane;
 use crate::status::{PodStatus, Status};
+use crate::zds::{AnnouncedPod, PodChange};
 
 /// How long a pod waits that could not be added: its namespace may appear, its ports become free.
-pub(crate) const POD_RETRY_SECONDS: u64 = 5;
+const POD_RETRY_SECONDS: u64 = 5;
 
 /// A pod, and where its network namespace is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodePod {
     Listed(LocalPod),
+    /// By an agent, which sent its namespace along.
+    Announced(AnnouncedPod),
     /// The only one of dedicated mode, whose namespace is ours.
     Own(WorkloadName),
 }
@@ -40,13 +46,28 @@ pub(crate) struct Pods {
     running: Running,
     /// Where it is told what became of each pod.
     status: Status,
-    /// What was last said about a pod that cannot be added.
-    complaints: BTreeMap<Arc<str>, String>,
+    /// The pods that could not be added.
+    failed: BTreeMap<Arc<str>, Failure>,
+    /// All pods of the node have been named.
+    complete: bool,
+}
+
+/// What was last said about a pod that cannot be added, and when it is tried again.
+#[derive(Debug)]
+struct Failure {
+    error: String,
+    again: Instant,
 }
 
 impl Pods {
     pub(crate) fn new(running: Running, status: Status) -> Self {
-        Self { wanted: BTreeMap::new(), running, status, complaints: BTreeMap::new() }
+        Self { wanted: BTreeMap::new(), running, status, failed: BTreeMap::new(), complete: true }
+    }
+
+    /// Pods come from an agent: until it has named them all, those that run are wanted.
+    pub(crate) fn follow_agent(&mut self) {
+        self.wanted = self.running.lock().clone();
+        self.complete = false;
     }
 
     /// The pod of dedicated mode.
@@ -61,7 +82,29 @@ impl Pods {
             self.wanted.remove(&pod.uid);
         }
         for pod in changes.come {
-            self.wanted.insert(Arc::clone(&pod.uid), NodePod::Listed(pod));
+            self.want(NodePod::Listed(pod));
+        }
+    }
+
+    /// Takes over what the agent of the node says.
+    pub(crate) fn take(&mut self, change: PodChange) {
+        match change {
+            PodChange::Come(pod) => self.want(NodePod::Announced(pod)),
+            PodChange::Gone(uid) => _ = self.wanted.remove(&uid),
+            PodChange::All(named) => {
+                self.wanted.retain(|uid, _| named.contains(uid));
+                self.complete = true;
+            }
+            PodChange::Lost => self.complete = false,
+        }
+    }
+
+    /// A pod that is wanted already stays what it was; a new or another one is tried at once.
+    fn want(&mut self, pod: NodePod) {
+        let uid = pod.uid();
+        if self.wanted.get(&uid) != Some(&pod) {
+            self.failed.remove(&uid);
+            self.wanted.insert(uid, pod);
         }
     }
 
@@ -69,15 +112,20 @@ impl Pods {
         self.wanted.values()
     }
 
-    /// Whether pods are still to be added.
-    pub(crate) fn pending(&self) -> bool {
+    /// Every pod of the node is known and carried.
+    pub(crate) fn all_carried(&self) -> bool {
         let running = self.running.lock();
-        self.wanted.keys().any(|uid| !running.contains_key(uid))
+        self.complete && self.wanted.keys().all(|uid| running.contains_key(uid))
+    }
+
+    /// When a pod that could not be added is to be tried again.
+    pub(crate) fn next_try(&self) -> Option<Instant> {
+        self.failed.values().map(|failure| failure.again).min()
     }
 
     /// Removes from the data plane what should not be there: what is gone, and what has changed.
     pub(crate) async fn remove_gone(&mut self, plane: &impl DataPlane) {
-        self.complaints.retain(|uid, _| self.wanted.contains_key(uid));
+        self.failed.retain(|uid, _| self.wanted.contains_key(uid));
         self.status.update(|state| {
             state.pods.retain(|uid, pod| pod.pending.is_none() || self.wanted.contains_key(uid))
         });
@@ -100,11 +148,13 @@ impl Pods {
         }
     }
 
-    /// Adds what is not in the data plane yet.
+    /// Adds what is not in the data plane yet; what could not be added, when its time has come.
     pub(crate) async fn add_missing(&mut self, plane: &impl DataPlane) {
+        let now = Instant::now();
+        let waits = |uid: &Arc<str>| self.failed.get(uid).is_some_and(|failure| failure.again > now);
         let missing: Vec<NodePod> = {
             let running = self.running.lock();
-            let missing = self.wanted.iter().filter(|(uid, _)| !running.contains_key(*uid));
+            let missing = self.wanted.iter().filter(|(uid, _)| !running.contains_key(*uid) && !waits(uid));
             missing.map(|(_, pod)| pod.clone()).collect()
         };
         for pod in missing {
@@ -112,7 +162,7 @@ impl Pods {
             match add(&pod, plane).await {
                 Ok(()) => {
                     info!(uid = &*uid, pod = %pod.label(), "pod added");
-                    self.complaints.remove(&uid);
+                    self.failed.remove(&uid);
                     self.status.update(|state| {
                         state.pods.insert(Arc::clone(&uid), pod.status(None));
                         state.pods_started += 1;
@@ -126,13 +176,14 @@ impl Pods {
 
     fn complain(&mut self, pod: &NodePod, error: String) {
         let uid = pod.uid();
-        if self.complaints.get(&uid) == Some(&error) {
+        let again = Instant::now() + Duration::from_secs(POD_RETRY_SECONDS);
+        let last = self.failed.insert(Arc::clone(&uid), Failure { error: error.clone(), again });
+        if last.is_some_and(|last| last.error == error) {
             return;
         }
         warn!(uid = &*uid, error, "pod not added; trying again every {POD_RETRY_SECONDS} s");
-        let status = pod.status(Some(error.clone()));
-        self.status.update(|state| _ = state.pods.insert(Arc::clone(&uid), status));
-        self.complaints.insert(uid, error);
+        let status = pod.status(Some(error));
+        self.status.update(|state| _ = state.pods.insert(uid, status));
     }
 }
 
@@ -170,6 +221,7 @@ impl NodePod {
     pub(crate) fn uid(&self) -> Arc<str> {
         match self {
             Self::Listed(pod) => Arc::clone(&pod.uid),
+            Self::Announced(pod) => Arc::clone(&pod.uid),
             // There is no other pod that it could be mistaken for.
             Self::Own(workload) => Arc::from(format!("{}/{}", workload.namespace, workload.name)),
         }
@@ -179,6 +231,7 @@ impl NodePod {
     pub(crate) fn names(&self) -> (&str, &str, &str) {
         match self {
             Self::Listed(pod) => (&pod.name, &pod.namespace, &pod.service_account),
+            Self::Announced(pod) => (&pod.name, &pod.namespace, &pod.service_account),
             Self::Own(workload) => (&workload.name, &workload.namespace, &workload.service_account),
         }
     }
@@ -201,6 +254,7 @@ impl NodePod {
     fn open(&self) -> Result<Pod, String> {
         match self {
             Self::Listed(pod) => pod.open().map_err(|error| error.to_string()),
+            Self::Announced(pod) => pod.open(),
             Self::Own(_) => {
                 let (name, namespace, service_account) = self.names();
                 Ok(Pod {

@@ -8,20 +8,21 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use engine::mesh::{Change, Holder, Identity, Snapshot};
 use engine::tls::Credentials;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::certificates::{CertificateEvent, Wants};
 use crate::local::{LocalError, LocalMesh, PodChanges, PodsFile};
 use crate::plane::DataPlane;
-use crate::pods::{NodePod, POD_RETRY_SECONDS, Pods};
+use crate::pods::{NodePod, Pods};
 use crate::readiness::{Readiness, Task};
 use crate::status::Status;
+use crate::zds::PodEvent;
 
 /// Changes that are taken together before a snapshot is published: a burst becomes one snapshot, and its first change
 /// does not wait for the last.
@@ -50,6 +51,8 @@ pub(crate) struct MeshUpdate {
 /// Where the pods of this node come from.
 pub(crate) enum PodFeed {
     File(PodsFile),
+    /// A client of a node agent, which waits for each change until it was tried.
+    Agent(mpsc::Receiver<PodEvent>),
     /// Dedicated mode: there is one, known from the start.
     Own,
 }
@@ -58,6 +61,8 @@ pub(crate) struct Reconciler {
     pub(crate) mesh: MeshFeed,
     pub(crate) pod_feed: PodFeed,
     pub(crate) pods: Pods,
+    /// Who waits until what is known now was tried.
+    pub(crate) waiting: Vec<oneshot::Sender<()>>,
     pub(crate) wants: watch::Sender<Wants>,
     pub(crate) certificates: mpsc::Receiver<CertificateEvent>,
     /// What the shards get next.
@@ -70,10 +75,16 @@ pub(crate) struct Reconciler {
     pub(crate) synced: bool,
 }
 
+/// What a feed of pods has to say.
+pub(crate) enum PodNews {
+    File(PodChanges),
+    Agent(PodEvent),
+}
+
 /// What woke the reconciler.
 enum Event {
     Mesh(Result<MeshUpdate, LocalError>),
-    Pods(Result<PodChanges, LocalError>),
+    Pods(Result<PodNews, LocalError>),
     Certificate(CertificateEvent),
     Time,
 }
@@ -104,17 +115,20 @@ impl Reconciler {
         }
         readiness.set(Task::StateManager, self.synced);
         self.pods.add_missing(plane).await;
-        readiness.set(Task::WorkloadProxyManager, !self.pods.pending());
+        readiness.set(Task::WorkloadProxyManager, self.pods.all_carried());
+        for tried in self.waiting.drain(..) {
+            // Whoever waited may be gone.
+            let _ = tried.send(());
+        }
     }
 
     /// Every future here can be dropped without losing anything.
     async fn next_event(&mut self) -> Event {
-        let wake = self.pods.pending().then(|| Instant::now() + Duration::from_secs(POD_RETRY_SECONDS));
         tokio::select! {
             update = self.mesh.next() => Event::Mesh(update),
             changes = self.pod_feed.next() => Event::Pods(changes),
             event = self.certificates.recv() => event.map_or(Event::Time, Event::Certificate),
-            () = until(wake) => Event::Time,
+            () = until(self.pods.next_try()) => Event::Time,
         }
     }
 
@@ -122,7 +136,11 @@ impl Reconciler {
         match event {
             Event::Mesh(Ok(update)) => self.take_mesh(update),
             Event::Mesh(Err(error)) => warn!(%error, "the mesh stays what it was"),
-            Event::Pods(Ok(changes)) => self.pods.apply(changes),
+            Event::Pods(Ok(PodNews::File(changes))) => self.pods.apply(changes),
+            Event::Pods(Ok(PodNews::Agent(event))) => {
+                self.pods.take(event.change);
+                self.waiting.push(event.done);
+            }
             Event::Pods(Err(error)) => warn!(%error, "the pods stay what they were"),
             Event::Certificate(event) => self.take_certificate(event),
             Event::Time => {}
@@ -265,9 +283,13 @@ impl MeshFeed {
 // === impl PodFeed ===
 
 impl PodFeed {
-    async fn next(&mut self) -> Result<PodChanges, LocalError> {
+    async fn next(&mut self) -> Result<PodNews, LocalError> {
         match self {
-            Self::File(file) => file.changes().await,
+            Self::File(file) => file.changes().await.map(PodNews::File),
+            Self::Agent(events) => match events.recv().await {
+                Some(event) => Ok(PodNews::Agent(event)),
+                None => pending().await,
+            },
             Self::Own => pending().await,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use engine::mesh::Snapshot;
@@ -16,6 +17,7 @@ use crate::local::{LocalError, LocalMesh, PodsFile};
 use crate::pods::{Pods, Running};
 use crate::reconciler::{Latest, MeshFeed, PodFeed, Reconciler};
 use crate::status::Status;
+use crate::zds::{Client, POD_EVENTS_MAX};
 
 /// Why a source cannot be followed.
 #[derive(Debug, Error)]
@@ -36,9 +38,13 @@ pub(crate) struct Known {
     pub(crate) status: Status,
 }
 
-/// Clients of control planes, each a task. One that panics takes the run with it.
+/// Clients of control planes, each a task that begins when they are watched: who only looks whether everything can be
+/// opened connects to nobody. One that panics takes the run with it.
 #[derive(Default)]
-pub(crate) struct Clients(JoinSet<Infallible>);
+pub(crate) struct Clients {
+    waiting: Vec<Pin<Box<dyn Future<Output = Infallible> + Send>>>,
+    running: JoinSet<Infallible>,
+}
 
 /// Opens everything that the environment names. Files and authorities are read here for the first time, so that what is
 /// wrong with them is known at once; control planes are connected to when the clients run.
@@ -51,11 +57,11 @@ pub(crate) async fn open(
     let (events, certificates) = mpsc::channel(CERTIFICATE_EVENTS_MAX);
     let mut pods = Pods::new(known.running.clone(), known.status.clone());
     let mesh = mesh_feed(environment)?;
-    let pod_feed = pod_feed(environment, &mut pods).await?;
+    let pod_feed = pod_feed(environment, known, &mut pods, &mut clients).await?;
     match &environment.certificates {
         CertificateSettings::Embedded(settings) => {
             let source = Embedded::new(Authority::open(&settings.dir)?, settings.ttl);
-            clients.0.spawn(source.run(wanted, events));
+            clients.add(source.run(wanted, events));
         }
         CertificateSettings::Istio(_) => return Err(SourceError::Absent("CA_ADDRESS")),
         CertificateSettings::Spire(_) => return Err(SourceError::Absent("SPIRE_ENABLED")),
@@ -65,6 +71,7 @@ pub(crate) async fn open(
         mesh,
         pod_feed,
         pods,
+        waiting: Vec::new(),
         wants,
         certificates,
         latest: known.latest.clone(),
@@ -101,14 +108,24 @@ fn mesh_feed(environment: &Environment) -> Result<MeshFeed, SourceError> {
     }
 }
 
-async fn pod_feed(environment: &Environment, pods: &mut Pods) -> Result<PodFeed, SourceError> {
+async fn pod_feed(
+    environment: &Environment,
+    known: &Known,
+    pods: &mut Pods,
+    clients: &mut Clients,
+) -> Result<PodFeed, SourceError> {
     match &environment.mode {
         Mode::Shared { pods: PodSource::File(path) } => {
             let mut file = PodsFile::new(path);
             pods.apply(file.changes().await?);
             Ok(PodFeed::File(file))
         }
-        Mode::Shared { pods: PodSource::Zds(_) } => Err(SourceError::Absent("INPOD_UDS")),
+        Mode::Shared { pods: PodSource::Zds(path) } => {
+            pods.follow_agent();
+            let (events, feed) = mpsc::channel(POD_EVENTS_MAX);
+            clients.add(Client::new(path.clone(), events, known.status.clone()).run());
+            Ok(PodFeed::Agent(feed))
+        }
         Mode::Dedicated { workload } => {
             pods.want_own(workload.clone());
             Ok(PodFeed::Own)
@@ -128,10 +145,17 @@ impl Known {
 // === impl Clients ===
 
 impl Clients {
-    /// Passes on the panic of a client; otherwise for ever.
+    pub(crate) fn add(&mut self, client: impl Future<Output = Infallible> + Send + 'static) {
+        self.waiting.push(Box::pin(client));
+    }
+
+    /// Runs them. Passes on the panic of a client; otherwise for ever.
     pub(crate) async fn watch(&mut self) -> Infallible {
+        for client in self.waiting.drain(..) {
+            self.running.spawn(client);
+        }
         loop {
-            match self.0.join_next().await {
+            match self.running.join_next().await {
                 Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
                 Some(Ok(never)) => match never {},
                 Some(Err(_)) => {}

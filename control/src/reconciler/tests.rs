@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::*;
+use proto::zds::WorkloadInfo;
+
 use crate::ca::Authority;
 use crate::environment::{Environment, Machine};
 use crate::sources::{self, Clients, Known};
 use crate::stand_in::StandIn;
+use crate::zds::{AnnouncedPod, PodChange};
 
 /// A namespace that every machine has: nothing enters it here.
 const NETNS: &str = "/proc/self/ns/net";
@@ -64,6 +68,17 @@ impl Files {
             ("RINGWAY_CA_DIR".to_owned(), path("ca")),
         ];
         variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Environment::read(variables, &Machine { allowed: vec![0], cores: 1 }).unwrap()
+    }
+
+    /// Pods from an agent that is not there: the tests speak for it.
+    fn environment_of_agent(&self) -> Environment {
+        let path = |name: &str| self.path(name).display().to_string();
+        let variables = vec![
+            ("LOCAL_XDS_PATH".to_owned(), path("mesh.yaml")),
+            ("INPOD_UDS".to_owned(), path("zds.sock")),
+            ("RINGWAY_CA_DIR".to_owned(), path("ca")),
+        ];
         Environment::read(variables, &Machine { allowed: vec![0], cores: 1 }).unwrap()
     }
 
@@ -283,6 +298,108 @@ async fn a_restart_removes_what_went_away_meanwhile() {
     assert_eq!(plane.take(), ["remove 1", "publish"]);
     assert!(plane.has_credentials(WEB), "the certificates outlive the restart");
     assert!(!plane.has_credentials(CART));
+}
+
+/// A pod as an agent announces it, in the namespace of this path.
+fn announced(uid: &str, netns: &str) -> PodChange {
+    let info = WorkloadInfo {
+        name: format!("pod-{uid}"),
+        namespace: "shop".to_owned(),
+        service_account: "cart".to_owned(),
+    };
+    let netns = fs::File::open(netns).unwrap().into();
+    PodChange::Come(AnnouncedPod::new(Arc::from(uid), info, netns).unwrap())
+}
+
+/// What an agent says, one after the other, and what the data plane is asked for it. Each is answered.
+async fn agent_says(
+    reconciler: &mut Reconciler,
+    plane: &StandIn,
+    readiness: &Readiness,
+    changes: Vec<PodChange>,
+) -> Vec<String> {
+    plane.take();
+    for change in changes {
+        let (done, mut tried) = oneshot::channel();
+        reconciler.take(Event::Pods(Ok(PodNews::Agent(PodEvent { change, done }))));
+        assert!(tried.try_recv().is_err());
+        reconciler.settle(plane, readiness).await;
+        assert!(tried.try_recv().is_ok(), "an agent waits for an answer");
+    }
+    plane.take().into_iter().filter(|asked| asked != "publish").collect()
+}
+
+fn all(uids: &[&str]) -> PodChange {
+    PodChange::All(uids.iter().map(|uid| Arc::from(*uid)).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_followed_as_the_table_says() {
+    const OTHER_NETNS: &str = "/proc/self/ns/uts";
+    const UNREADY: [&str; 2] = ["proxy", "workload proxy manager"];
+    const READY: [&str; 1] = ["proxy"];
+    let files = Files::new();
+    let environment = files.environment_of_agent();
+    let (plane, readiness) = (StandIn::default(), Readiness::starting());
+    let known = Known::new(&environment);
+    let Open { mut reconciler, clients: _clients } = Open::new(&environment, &known).await;
+    let steps: Vec<(Vec<PodChange>, &[&str], &[&str])> = vec![
+        (vec![announced("1", NETNS), announced("2", NETNS)], &["add 1", "add 2"], &UNREADY),
+        // The connection ends before the snapshot did: what was announced counts, and nobody is dropped.
+        (vec![PodChange::Lost, announced("1", NETNS)], &[], &UNREADY),
+        (vec![all(&["1", "2"])], &[], &READY),
+        (vec![announced("3", NETNS), announced("3", NETNS)], &["add 3"], &READY),
+        (vec![announced("3", OTHER_NETNS)], &["remove 3", "add 3"], &READY),
+        (vec![PodChange::Gone(Arc::from("unknown")), PodChange::Gone(Arc::from("2"))], &["remove 2"], &READY),
+        (vec![PodChange::Lost], &[], &UNREADY),
+        (vec![announced("1", NETNS)], &[], &UNREADY),
+        (vec![all(&["1"])], &["remove 3"], &READY),
+    ];
+    for (at, (changes, asked, pending)) in steps.into_iter().enumerate() {
+        assert_eq!(agent_says(&mut reconciler, &plane, &readiness, changes).await, asked, "step {at}");
+        assert_eq!(readiness.pending(), pending, "step {at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_fails_is_acked_and_tried_again_in_its_own_time() {
+    let files = Files::new();
+    let environment = files.environment_of_agent();
+    let (plane, readiness) = (StandIn::default(), Readiness::starting());
+    let known = Known::new(&environment);
+    let Open { mut reconciler, clients: _clients } = Open::new(&environment, &known).await;
+    plane.broken.borrow_mut().push("1".to_owned());
+    let changes = vec![announced("1", NETNS), announced("2", NETNS), announced("1", NETNS), all(&["1", "2"])];
+    let asked = agent_says(&mut reconciler, &plane, &readiness, changes).await;
+    assert_eq!(asked, ["add 1", "add 2"], "what comes meanwhile is no reason to try again");
+    assert_eq!(readiness.pending(), ["proxy", "workload proxy manager"]);
+    known.status.read(|state| assert_eq!(state.pods["1"].pending.as_deref(), Some("pod 1: broken")));
+
+    plane.broken.borrow_mut().clear();
+    assert!(matches!(reconciler.next_event().await, Event::Time));
+    reconciler.settle(&plane, &readiness).await;
+    assert_eq!(plane.take(), ["add 1"]);
+    assert_eq!(readiness.pending(), ["proxy"]);
+    known.status.read(|state| assert_eq!(state.pods["1"].pending, None));
+}
+
+/// What runs stays until the agent has named all pods, also when the control thread began anew.
+#[tokio::test(start_paused = true)]
+async fn a_restart_keeps_the_pods_of_an_agent_until_its_snapshot() {
+    let files = Files::new();
+    let environment = files.environment_of_agent();
+    let (plane, readiness) = (StandIn::default(), Readiness::starting());
+    let known = Known::new(&environment);
+    let Open { mut reconciler, .. } = Open::new(&environment, &known).await;
+    let changes = vec![announced("1", NETNS), announced("2", NETNS), all(&["1", "2"])];
+    agent_says(&mut reconciler, &plane, &readiness, changes).await;
+
+    let Open { mut reconciler, .. } = Open::new(&environment, &known).await;
+    let asked = agent_says(&mut reconciler, &plane, &readiness, vec![announced("2", NETNS)]).await;
+    assert_eq!(asked, [] as [&str; 0]);
+    assert_eq!(readiness.pending(), ["proxy", "workload proxy manager"]);
+    let asked = agent_says(&mut reconciler, &plane, &readiness, vec![all(&["2"])]).await;
+    assert_eq!(asked, ["remove 1"]);
 }
 
 #[tokio::test(start_paused = true)]

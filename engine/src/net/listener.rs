@@ -1,9 +1,10 @@
 //! The three listeners in a pod's namespace.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Namespace, Port, SocketOptions};
@@ -20,8 +21,30 @@ pub(crate) fn listen(
     config: &EngineConfig,
     transparent: bool,
 ) -> io::Result<OwnedFd> {
+    let on = |wildcard: IpAddr| {
+        listen_on(namespace, SocketAddr::new(wildcard, port.number()), config, transparent)
+    };
+    if !config.ipv6 {
+        return on(Ipv4Addr::UNSPECIFIED.into());
+    }
+    match on(Ipv6Addr::UNSPECIFIED.into()) {
+        Err(error) if lacks_ipv6(&error) => on(Ipv4Addr::UNSPECIFIED.into()),
+        listening => listening,
+    }
+}
+
+fn listen_on(
+    namespace: &Namespace,
+    wildcard: SocketAddr,
+    config: &EngineConfig,
+    transparent: bool,
+) -> io::Result<OwnedFd> {
     let options = SocketOptions { mark: config.packet_mark, keepalive: None };
-    let (socket, wildcard) = namespace.enter(|| wildcard_socket(port, config.ipv6))?;
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = namespace.enter(|| Socket::new(Domain::for_address(wildcard), kind, Some(Protocol::TCP)))?;
+    if wildcard.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(config.port_reuse)?;
     options.apply(&SockRef::from(&socket))?;
@@ -31,6 +54,12 @@ pub(crate) fn listen(
     socket.bind(&wildcard.into())?;
     socket.listen(BACKLOG_MAX)?;
     Ok(socket.into())
+}
+
+/// The kernel was started without IPv6, or this namespace has it switched off.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let lacks = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| lacks.contains(&Errno::from_raw(code)))
 }
 
 /// Whether the kernel lets us show the client's address to the application: by trying, since that needs a capability
@@ -48,14 +77,4 @@ pub(crate) fn may_keep_source(namespace: &Namespace, config: &EngineConfig) -> i
         Err(cause) if config.original_source == OriginalSource::Require => Err(cause),
         Err(_) => Ok(false),
     }
-}
-
-fn wildcard_socket(port: Port, ipv6: bool) -> io::Result<(Socket, SocketAddr)> {
-    let kind = Type::STREAM.nonblocking().cloexec();
-    if ipv6 && let Ok(socket) = Socket::new(Domain::IPV6, kind, Some(Protocol::TCP)) {
-        socket.set_only_v6(false)?;
-        return Ok((socket, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port.number())));
-    }
-    let socket = Socket::new(Domain::IPV4, kind, Some(Protocol::TCP))?;
-    Ok((socket, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port.number())))
 }

@@ -1,0 +1,149 @@
+//! What an agent may say when, and what it means: one connection as a machine without I/O.
+//!
+//! Until the snapshot has been sent, every pod that is named belongs to it; then those that were not named are gone.
+//! After that there are single changes only. A message that breaks this can never be right, whoever tries it again, so
+//! it is refused, and the connection is made anew.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use prost::Message;
+use proto::zds::workload_request::Payload;
+use proto::zds::{Ack, AddWorkload, Version, WorkloadRequest, WorkloadResponse, ZdsHello, workload_response};
+use thiserror::Error;
+
+use super::packet::{PACKET_BYTES_MAX, Packet};
+use super::{AnnouncedPod, PodChange};
+
+/// Pods that one snapshot may name: far above what a node can run, and no more than 1 MiB of names.
+const PODS_NAMED_MAX: usize = 16_384;
+
+/// What the fields around an error take of a packet, in bytes: two tags and two lengths of two bytes each.
+const ACK_BYTES: usize = 6;
+
+/// Why a message cannot be followed.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    #[error("not a workload request: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    #[error("a workload request without a payload that this version knows")]
+    NoPayload,
+    #[error("{what} came with {count} descriptors instead of {expected}")]
+    Descriptors { what: &'static str, count: usize, expected: usize },
+    #[error("{0} without a uid")]
+    NoUid(&'static str),
+    #[error("pod {0} came without workload_info")]
+    NoInfo(String),
+    #[error("the descriptor of pod {uid} is not of a network namespace: {cause}")]
+    NotANamespace { uid: String, cause: io::Error },
+    #[error("{0} came after the snapshot had been sent")]
+    AfterSnapshot(&'static str),
+    #[error("more than {PODS_NAMED_MAX} pods in one snapshot")]
+    TooMany,
+}
+
+/// One connection, from the hello on.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// The pods that the snapshot has named so far.
+    named: BTreeSet<Arc<str>>,
+    complete: bool,
+}
+
+impl Session {
+    /// All pods of the node have been named on this connection.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// What a packet changes; nothing, where it only says what is to stay.
+    pub(crate) fn take(&mut self, packet: Packet) -> Result<Option<PodChange>, Refusal> {
+        let request = WorkloadRequest::decode(&*packet.message)?;
+        let payload = request.payload.ok_or(Refusal::NoPayload)?;
+        let expected = usize::from(matches!(payload, Payload::Add(_)));
+        let count = packet.descriptors.len();
+        if count != expected {
+            return Err(Refusal::Descriptors { what: name(&payload), count, expected });
+        }
+        match payload {
+            Payload::Add(add) => self.add(add, packet.descriptors),
+            Payload::Keep(keep) => self.keep(keep.uid),
+            Payload::Del(del) => self.remove(del.uid),
+            Payload::SnapshotSent(_) => self.finish(),
+        }
+    }
+
+    fn add(&mut self, add: AddWorkload, netns: Vec<OwnedFd>) -> Result<Option<PodChange>, Refusal> {
+        let uid = uid(add.uid, "add")?;
+        let info = add.workload_info.ok_or_else(|| Refusal::NoInfo(uid.to_string()))?;
+        let netns = netns.into_iter().next().expect("invariant: counted by the caller");
+        let pod = AnnouncedPod::new(Arc::clone(&uid), info, netns)
+            .map_err(|cause| Refusal::NotANamespace { uid: uid.to_string(), cause })?;
+        self.name(uid)?;
+        Ok(Some(PodChange::Come(pod)))
+    }
+
+    fn keep(&mut self, kept: String) -> Result<Option<PodChange>, Refusal> {
+        if self.complete {
+            return Err(Refusal::AfterSnapshot("keep"));
+        }
+        self.name(uid(kept, "keep")?)?;
+        Ok(None)
+    }
+
+    fn remove(&mut self, gone: String) -> Result<Option<PodChange>, Refusal> {
+        let uid = uid(gone, "del")?;
+        self.named.remove(&uid);
+        Ok(Some(PodChange::Gone(uid)))
+    }
+
+    fn finish(&mut self) -> Result<Option<PodChange>, Refusal> {
+        if self.complete {
+            return Err(Refusal::AfterSnapshot("snapshot_sent"));
+        }
+        self.complete = true;
+        Ok(Some(PodChange::All(std::mem::take(&mut self.named))))
+    }
+
+    fn name(&mut self, uid: Arc<str>) -> Result<(), Refusal> {
+        if self.complete {
+            return Ok(());
+        }
+        self.named.insert(uid);
+        if self.named.len() > PODS_NAMED_MAX { Err(Refusal::TooMany) } else { Ok(()) }
+    }
+}
+
+fn uid(uid: String, what: &'static str) -> Result<Arc<str>, Refusal> {
+    if uid.is_empty() { Err(Refusal::NoUid(what)) } else { Ok(uid.into()) }
+}
+
+fn name(payload: &Payload) -> &'static str {
+    match payload {
+        Payload::Add(_) => "add",
+        Payload::Keep(_) => "keep",
+        Payload::Del(_) => "del",
+        Payload::SnapshotSent(_) => "snapshot_sent",
+    }
+}
+
+/// The first packet of a connection, and the only one that was not asked for.
+pub(crate) fn hello() -> Vec<u8> {
+    ZdsHello { version: Version::V1.into() }.encode_to_vec()
+}
+
+/// The answer to a request; an error is cut to what fits into a packet.
+pub(crate) fn answer(error: &str) -> Vec<u8> {
+    let mut end = error.len().min(PACKET_BYTES_MAX - ACK_BYTES);
+    while !error.is_char_boundary(end) {
+        end -= 1;
+    }
+    let ack = Ack { error: error[..end].to_owned() };
+    // Never empty, which an agent would take for the end: even an ack without error is a field of two bytes.
+    WorkloadResponse { payload: Some(workload_response::Payload::Ack(ack)) }.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests;
