@@ -2,13 +2,19 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod admin;
 mod backoff;
 pub mod ca;
 #[allow(dead_code)]
 mod certificates;
+mod endpoints;
 pub mod environment;
+mod figures;
+mod flows;
+mod http;
 pub mod local;
 pub mod logging;
+mod metrics;
 pub mod netns;
 mod plane;
 pub mod pods;
@@ -16,10 +22,12 @@ mod readiness;
 #[allow(dead_code)]
 mod reconciler;
 pub mod redirect;
+pub mod reports;
 mod sources;
 #[cfg(test)]
 mod stand_in;
 #[allow(dead_code)]
 mod status;
+mod telemetry;
 pub mod thread;
 mod zds;

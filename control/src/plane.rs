@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::engine::{Engine, EngineError, Pod};
 use engine::mesh::Snapshot;
-use engine::observe::Observation;
+use engine::observe::{Observation, PodConnections, ShardStatistics};
 
 /// What the control thread asks of the data plane. See [`Engine`] for what each call promises.
 pub(crate) trait DataPlane {
@@ -13,6 +13,8 @@ pub(crate) trait DataPlane {
     async fn remove_pod(&self, uid: &str) -> Result<(), EngineError>;
     async fn next_observation(&self) -> Observation;
     fn lost_observations(&self) -> u64;
+    fn statistics(&self) -> Vec<ShardStatistics>;
+    async fn connections_of_pods(&self) -> Vec<PodConnections>;
     async fn drain(&self);
     async fn cut(&self);
 }
@@ -36,6 +38,14 @@ impl DataPlane for Engine {
 
     fn lost_observations(&self) -> u64 {
         Self::lost_observations(self)
+    }
+
+    fn statistics(&self) -> Vec<ShardStatistics> {
+        Self::statistics(self)
+    }
+
+    async fn connections_of_pods(&self) -> Vec<PodConnections> {
+        Self::connections_of_pods(self).await
     }
 
     async fn drain(&self) {

@@ -10,10 +10,14 @@ use engine::mesh::{
     Holder, Identity, IpFamilies, LoadBalancing, Locality, NetworkMode, Protocol, Service, ServiceName,
     Snapshot, TrustDomain, Visibility, Workload,
 };
-use engine::observe::{Closed, Connection, ConnectionId, Direction, Observation, ResponseFlag, Traffic};
+use engine::observe::{
+    Closed, Connection, ConnectionId, Direction, Observation, PodConnections, ResponseFlag, ShardStatistics,
+    Traffic,
+};
 use engine::tls::Credentials;
 use tokio::sync::Notify;
 
+use crate::environment::{Environment, Machine};
 use crate::plane::DataPlane;
 
 #[derive(Default)]
@@ -84,6 +88,15 @@ impl DataPlane for StandIn {
         self.lost.get()
     }
 
+    fn statistics(&self) -> Vec<ShardStatistics> {
+        vec![ShardStatistics { accepted: 7, ..ShardStatistics::default() }]
+    }
+
+    async fn connections_of_pods(&self) -> Vec<PodConnections> {
+        let uid = Arc::from("uid-1");
+        vec![PodConnections { uid, tunnels_out: 1, tunnels_in: 2, outbound: 3, inbound: 4 }]
+    }
+
     async fn cut(&self) {
         self.note("cut".to_owned());
     }
@@ -94,6 +107,22 @@ impl DataPlane for StandIn {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// What a process with these variables, and what else it needs, would read. Its ports are any that are free.
+pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
+    let needed = [
+        ("LOCAL_XDS", "workloads: []"),
+        ("RINGWAY_PODS_PATH", "/nonexistent"),
+        ("RINGWAY_CA_DIR", "/nonexistent"),
+        ("NODE_NAME", "node-1"),
+    ];
+    let all = needed.iter().chain(variables).map(|(name, value)| (name.to_string(), value.to_string()));
+    let machine = Machine { allowed: vec![0], cores: 1 };
+    let mut environment = Environment::read(all, &machine).unwrap();
+    let any = ([127, 0, 0, 1], 0).into();
+    (environment.admin_address, environment.stats_address, environment.readiness_address) = (any, any, any);
+    environment
 }
 
 /// A connection of which no more is known than the two ends, from this port.

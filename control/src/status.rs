@@ -74,6 +74,28 @@ pub(crate) struct CertificateStatus {
     pub(crate) obtained: u64,
 }
 
+/// Seconds until `end`, negative once it is over.
+pub(crate) fn seconds_left(end: SystemTime, now: SystemTime) -> i64 {
+    match end.duration_since(now) {
+        Ok(left) => left.as_secs() as i64,
+        Err(over) => -(over.duration().as_secs() as i64),
+    }
+}
+
+// === impl Plane ===
+
+impl Plane {
+    /// As metrics and reports call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Zds => "zds",
+            Self::Xds => "xds",
+            Self::Certificates => "certificates",
+            Self::ContainerRuntime => "container runtime",
+        }
+    }
+}
+
 // === impl Status ===
 
 impl Status {

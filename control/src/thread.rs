@@ -1,4 +1,4 @@
-//! The control thread: it drives the engine, drains the access log, answers probes, and ends the process in order.
+//! The control thread: it drives the engine, tells of its connections, answers who asks, and ends the process in order.
 //!
 //! A tokio runtime of its own, on a thread of its own, away from the shards' cores where there is a core left. The
 //! engine outlives it: a panic in here is caught and the thread's work begins anew while the shards serve what they
@@ -8,8 +8,9 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,13 +23,17 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::access_log::AccessLog;
+use crate::admin::{self, Admin};
+use crate::endpoints::{Endpoints, Routers};
 use crate::environment::Environment;
+use crate::figures::{self, Figures};
+use crate::metrics;
 use crate::plane::DataPlane;
 use crate::readiness::{self, Readiness, Task};
 use crate::sources::{self, Known};
+use crate::telemetry::Telemetry;
 
-pub use crate::readiness::BindError;
+pub use crate::http::{BindError, Endpoint};
 pub use crate::sources::SourceError;
 
 /// Panics within the time below that end the process: one may be a bad input, a series is a broken program.
@@ -39,13 +44,10 @@ const PANIC_MEMORY_SECONDS: u64 = 600;
 /// The pause before sources that cannot be opened after a panic are tried again.
 const REOPEN_SECONDS: u64 = 5;
 
-/// Observations written to the access log before other work of the thread gets its turn.
-const OBSERVATIONS_PER_TURN_MAX: usize = 64;
-
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error(transparent)]
-    Readiness(#[from] BindError),
+    Endpoint(#[from] BindError),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -67,7 +69,7 @@ pub enum Ended {
 
 /// The order to drain and end. Clones give the same order.
 #[derive(Clone, Debug)]
-pub struct Shutdown(watch::Sender<bool>);
+pub struct Shutdown(pub(crate) watch::Sender<bool>);
 
 /// The running proxy.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ pub struct ControlThread {
 
 /// Starts everything and returns when the shards run. What is wrong with the files or the system is found here.
 pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
-    let listener = readiness::listener(environment.readiness_address)?;
+    let endpoints = Endpoints::open(&environment)?;
     let known = Known::new(&environment);
     check_sources(&environment, &known)?;
     let engine = Engine::start(environment.engine.clone(), known.latest.get())?;
@@ -86,7 +88,9 @@ pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
     let readiness = Readiness::starting();
     readiness.set(Task::Proxy, true);
     let shutdown = Shutdown(watch::Sender::new(false));
-    let work = Work { engine, environment, known, readiness, listener, shutdown: shutdown.clone() };
+    let telemetry = Telemetry::new(&environment);
+    let work =
+        Work { engine, environment, known, readiness, endpoints, telemetry, shutdown: shutdown.clone() };
     let thread = thread::Builder::new().name("control".to_owned()).spawn(move || work.supervise())?;
     Ok(ControlThread { thread, shutdown })
 }
@@ -134,7 +138,8 @@ struct Work<P> {
     environment: Environment,
     known: Known,
     readiness: Readiness,
-    listener: TcpListener,
+    endpoints: Endpoints,
+    telemetry: Telemetry,
     shutdown: Shutdown,
 }
 
@@ -142,25 +147,41 @@ impl<P: DataPlane> Work<P> {
     fn supervise(self) -> Ended {
         pin(self.environment.control_core);
         let ended = until_ended(Restarts::default(), || self.run());
-        info!("draining, for {:?} at most", self.environment.drain_deadline);
-        let drained = catch_unwind(AssertUnwindSafe(|| self.drain()));
-        if !matches!(drained, Ok(Ok(()))) {
-            error!("the drain was cut short");
+        if ended == Ended::GaveUp {
+            let drained = catch_unwind(AssertUnwindSafe(|| self.drain_alone()));
+            if !matches!(drained, Ok(Ok(()))) {
+                error!("the drain was cut short");
+            }
         }
         ended
     }
 
-    /// Works until the order to end.
+    /// Works until the order to end, and then drains.
     fn run(&self) -> io::Result<()> {
         runtime()?.block_on(async {
-            let listener = self.probe_listener()?;
+            let mut attending = pin!(self.attend());
             tokio::select! {
                 never = self.follow() => match never {},
-                never = write_access_log(&self.engine, self.access_log()) => match never {},
-                never = readiness::serve(&listener, &self.readiness) => match never {},
-                () = self.shutdown.ordered() => Ok(()),
+                failed = &mut attending => match failed? {},
+                () = self.shutdown.ordered() => {}
             }
+            self.drain(attending).await
         })
+    }
+
+    /// Drains after a run that cannot.
+    fn drain_alone(&self) -> io::Result<()> {
+        runtime()?.block_on(self.drain(pin!(self.attend())))
+    }
+
+    /// Tells of connections and answers who asks: from the beginning to the end of the drain.
+    async fn attend(&self) -> io::Result<Infallible> {
+        let (figures, mut questions) = figures::channel();
+        tokio::select! {
+            never = self.telemetry.follow(&self.engine) => match never {},
+            never = questions.answer(&self.engine) => match never {},
+            failed = self.endpoints.serve(self.routers(figures)) => failed,
+        }
     }
 
     /// Follows the sources. Until they can be opened, which after a panic may take a while, the shards serve what they
@@ -183,52 +204,48 @@ impl<P: DataPlane> Work<P> {
         }
     }
 
-    /// Lets connections finish, while what they leave in the log is written and probes hear that we are going.
-    fn drain(&self) -> io::Result<()> {
+    /// Lets connections finish, while what they leave behind is told and who asks hears that we are going.
+    async fn drain(
+        &self,
+        attending: Pin<&mut impl Future<Output = io::Result<Infallible>>>,
+    ) -> io::Result<()> {
+        info!("draining, for {:?} at most", self.environment.drain_deadline);
         self.readiness.set(Task::Drain, false);
-        runtime()?.block_on(async {
-            let listener = self.probe_listener()?;
-            let drained = timeout(self.environment.drain_deadline, self.engine.drain());
-            tokio::select! {
-                drained = drained => if drained.is_err() {
-                    warn!("connections that are still open are cut");
-                },
-                never = write_access_log(&self.engine, self.access_log()) => match never {},
-                never = readiness::serve(&listener, &self.readiness) => match never {},
-            }
-            self.engine.cut().await;
-            while let Ok(observation) = timeout(Duration::ZERO, self.engine.next_observation()).await {
-                self.access_log().write(&observation);
-            }
-            Ok(())
-        })
-    }
-
-    fn access_log(&self) -> AccessLog {
-        AccessLog { findings_at_info: self.environment.log.findings_at_info }
-    }
-
-    fn probe_listener(&self) -> io::Result<tokio::net::TcpListener> {
-        tokio::net::TcpListener::from_std(self.listener.try_clone()?)
-    }
-}
-
-/// Writes the lines of each connection, and tells when some were lost.
-async fn write_access_log(plane: &impl DataPlane, access_log: AccessLog) -> Infallible {
-    let mut lost = plane.lost_observations();
-    loop {
-        for _ in 0..OBSERVATIONS_PER_TURN_MAX {
-            access_log.write(&plane.next_observation().await);
+        let drained = timeout(self.environment.drain_deadline, self.engine.drain());
+        tokio::select! {
+            drained = drained => if drained.is_err() {
+                warn!("connections that are still open are cut");
+            },
+            failed = attending => match failed? {},
         }
-        let now = plane.lost_observations();
-        if now > lost {
-            warn!(
-                lines = now - lost,
-                "access log lines lost: connections come and go faster than they can be written down"
-            );
-            lost = now;
+        self.engine.cut().await;
+        while let Ok(observation) = timeout(Duration::ZERO, self.engine.next_observation()).await {
+            self.telemetry.note(&observation);
         }
-        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// What is answered to who asks.
+    fn routers(&self, figures: Figures) -> Routers {
+        let Telemetry { connections, flows, .. } = self.telemetry.clone();
+        let (known, readiness) = (self.known.clone(), self.readiness.clone());
+        Routers {
+            readiness: readiness::router(readiness.clone()),
+            stats: metrics::router(metrics::Sources {
+                connections,
+                known: known.clone(),
+                readiness: readiness.clone(),
+                figures: figures.clone(),
+            }),
+            admin: admin::router(Admin {
+                known,
+                readiness,
+                figures,
+                flows,
+                shutdown: self.shutdown.clone(),
+                node: self.environment.node_name.as_deref().map(Arc::from),
+            }),
+        }
     }
 }
 

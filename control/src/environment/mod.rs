@@ -27,6 +27,7 @@ use ::engine::mesh::{MeshSettings, TrustDomain};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use crate::metrics::SeriesLimits;
 pub use engine::PACKET_MARK_DEFAULT;
 pub use machine::Machine;
 pub use workers::WorkerRule;
@@ -217,6 +218,8 @@ pub struct Environment {
     /// Where metrics are scraped (15020; `PROXY_CONFIG` `statsPort`).
     pub stats_address: SocketAddr,
     pub readiness_address: SocketAddr,
+    /// How many series of connections the metrics have room for.
+    pub series: SeriesLimits,
     /// Where the control thread runs, if it is to be pinned.
     pub control_core: Option<usize>,
     pub log: LogSettings,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use ::engine::mesh::{MeshSettings, TrustDomain};
 use serde::Deserialize;
 
-use super::value::{address, boolean, duration, whole};
+use super::value::{address, boolean, duration, positive_duration, whole};
 use super::variables::Variables;
 use super::{
-    Environment, LogFormat, LogSettings, Machine, MeshSource, Mode, WorkloadName, engine, planes, refusals,
+    Environment, LogFormat, LogSettings, Machine, MeshSource, Mode, SeriesLimits, WorkloadName, engine,
+    planes, refusals,
 };
 
 /// The port of the admin endpoint, which istioctl and Cilium's tests ask.
@@ -24,6 +25,15 @@ const READINESS_PORT: u16 = 15021;
 /// How long connections may go on when neither a deadline nor a grace period is set.
 const DRAIN_SECONDS_DEFAULT: u64 = 5;
 
+/// Series of connections in the metrics: some megabytes of a scrape.
+const METRICS_SERIES_DEFAULT: u32 = 2_000;
+
+/// More series than that no scrape takes in.
+const METRICS_SERIES_MAX: u32 = 100_000;
+
+/// How long a series stays that does not change: many scrapes, and short against the life of a cluster.
+const METRICS_IDLE_SECONDS_DEFAULT: u64 = 600;
+
 /// The longest grace period that is not a typing error.
 const GRACE_SECONDS_MAX: u32 = 7 * 86_400;
 
@@ -37,6 +47,7 @@ pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Envir
     let engine = engine::read(variables, mode.as_ref(), proxy_config.concurrency, machine);
     let mesh = mesh(variables);
     let drain_deadline = drain_deadline(variables);
+    let series = series(variables);
     let log = log(variables);
     let ipv6 = engine.as_ref().is_none_or(|engine| engine.ipv6);
     let wildcard: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
@@ -56,6 +67,7 @@ pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Envir
         admin_address: (Ipv4Addr::LOCALHOST, proxy_config.proxy_admin_port.unwrap_or(ADMIN_PORT)).into(),
         stats_address: (wildcard, proxy_config.stats_port.unwrap_or(STATS_PORT)).into(),
         readiness_address: readiness_address.unwrap_or_else(|| (wildcard, READINESS_PORT).into()),
+        series,
         log,
         warnings: std::mem::take(&mut variables.warnings),
     })
@@ -141,6 +153,15 @@ fn drain_deadline(variables: &mut Variables) -> Duration {
         u64::from(grace.saturating_sub(margin).max(1))
     });
     deadline.unwrap_or_else(|| Duration::from_secs(seconds))
+}
+
+fn series(variables: &mut Variables) -> SeriesLimits {
+    let series = variables.parsed("RINGWAY_METRICS_SERIES_MAX", |text| whole(text, 1, METRICS_SERIES_MAX));
+    let idle = variables.parsed("RINGWAY_METRICS_SERIES_IDLE", positive_duration);
+    SeriesLimits {
+        series: series.unwrap_or(METRICS_SERIES_DEFAULT) as usize,
+        idle: idle.unwrap_or(Duration::from_secs(METRICS_IDLE_SECONDS_DEFAULT)),
+    }
 }
 
 fn log(variables: &mut Variables) -> LogSettings {

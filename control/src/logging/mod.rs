@@ -2,6 +2,7 @@
 //!
 //! `init` once at start; the returned guard is kept until the end of the process and writes out what is left.
 
+mod filter;
 mod format;
 mod writer;
 
@@ -12,9 +13,11 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 
 use crate::environment::{LogFormat, LogSettings};
 
+pub use filter::{FilterError, LiveFilter, live};
 use format::{Clock, JsonLines, PlainLines, system_clock};
 pub use writer::LogGuard;
 
@@ -32,9 +35,11 @@ pub enum LogError {
 /// Starts logging to standard output, for the whole process.
 pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let (lines, guard) = writer::start(io::stdout())?;
-    let layer = layer(settings, lines, system_clock);
+    let (filter, handle) = reload::Layer::new(initial_filter(settings));
+    let layer = formatted(settings.format, lines, system_clock).with_filter(filter);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
         .map_err(|_| LogError::Again)?;
+    filter::keep(LiveFilter::new(handle, &settings.filter));
     Ok(guard)
 }
 
@@ -45,19 +50,21 @@ pub fn check_filter(text: &str) -> Result<(), String> {
         .map_err(|error| format!("must be a log filter such as info or info,access=off ({error})"))
 }
 
+fn initial_filter(settings: &LogSettings) -> EnvFilter {
+    EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT))
+}
+
 /// The layer that formats events and hands each line to `writer`.
-pub(crate) fn layer<S, W>(settings: &LogSettings, writer: W, clock: Clock) -> impl Layer<S>
+fn formatted<S, W>(format: LogFormat, writer: W, clock: Clock) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'l> LookupSpan<'l>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
     let base = tracing_subscriber::fmt::layer().with_writer(writer);
-    let formatted: Box<dyn Layer<S> + Send + Sync> = match settings.format {
+    match format {
         LogFormat::Plain => Box::new(base.event_format(PlainLines(clock))),
         LogFormat::Json => Box::new(base.event_format(JsonLines(clock))),
-    };
-    formatted.with_filter(filter)
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +76,7 @@ pub(crate) mod testing {
     use std::sync::{Arc, Mutex};
 
     use time::OffsetDateTime;
+    use tracing_subscriber::Registry;
 
     use super::*;
 
@@ -89,12 +97,19 @@ pub(crate) mod testing {
         OffsetDateTime::from_unix_timestamp_nanos(1_732_183_257_012_345_678).unwrap()
     }
 
+    /// A filter that can be changed, and the layer that it is for: both live equally long.
+    pub(crate) fn live_filter(initial: &str) -> (reload::Layer<EnvFilter, Registry>, LiveFilter) {
+        let (layer, handle) = reload::Layer::new(EnvFilter::new(initial));
+        (layer, LiveFilter::new(handle, initial))
+    }
+
     /// What is logged while `act` runs.
     pub(crate) fn logged(format: LogFormat, filter: &str, act: impl FnOnce()) -> String {
         let caught = Caught::default();
         let writer = caught.clone();
         let settings = LogSettings { filter: filter.to_owned(), format, findings_at_info: false };
-        let layer = layer(&settings, move || writer.clone(), fixed_clock);
+        let layer = formatted(settings.format, move || writer.clone(), fixed_clock);
+        let layer = layer.with_filter(initial_filter(&settings));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), act);
         let bytes = caught.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

@@ -1,14 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
 
 use super::*;
 use crate::environment::LogFormat;
 use crate::logging::testing::logged;
-use crate::stand_in::{StandIn, completed};
+use crate::stand_in::{StandIn, completed, environment};
 
 /// Runs until ended with work that does, the first times, what `outcomes` says.
 fn outcome_of(outcomes: &[&str]) -> (Ended, usize) {
@@ -50,53 +47,16 @@ fn the_text_of_a_panic_is_told() {
     assert!(lines.contains("panic=\"run 0\""), "{lines}");
 }
 
-async fn poll_once(future: Pin<&mut impl Future>) {
-    let mut future = future;
-    poll_fn(|context| {
-        let _ = future.as_mut().poll(context);
-        Poll::Ready(())
-    })
-    .await;
-}
-
-#[test]
-fn every_connection_becomes_a_line_in_turns() {
-    let plane = StandIn::default();
-    plane.observations.borrow_mut().extend((1..=200).map(completed));
-    let lines = logged(LogFormat::Plain, "info", || {
-        runtime().unwrap().block_on(async {
-            let mut log = std::pin::pin!(write_access_log(&plane, AccessLog { findings_at_info: false }));
-            // One poll is one turn: other work of the thread comes in between.
-            poll_once(log.as_mut()).await;
-            assert_eq!(plane.observations.borrow().len(), 200 - OBSERVATIONS_PER_TURN_MAX);
-            plane.lost.set(5);
-            for _ in 0..200 / OBSERVATIONS_PER_TURN_MAX {
-                poll_once(log.as_mut()).await;
-            }
-        });
-    });
-    assert_eq!(lines.matches("connection complete").count(), 200);
-    assert_eq!(lines.matches("access log lines lost").count(), 1, "{lines}");
-    assert!(lines.contains("lines=5"), "{lines}");
-}
-
 /// The whole of the thread's work around a stand-in for the engine.
 fn work(plane: StandIn, drain_deadline: &str) -> Work<StandIn> {
-    let variables = [
-        ("LOCAL_XDS", "workloads: []"),
-        ("RINGWAY_PODS_PATH", "/nonexistent"),
-        ("RINGWAY_CA_DIR", "/nonexistent"),
-        ("CONNECTION_TERMINATION_DEADLINE", drain_deadline),
-    ];
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let machine = crate::environment::Machine { allowed: vec![0], cores: 1 };
-    let environment = Environment::read(variables, &machine).unwrap();
+    let environment = environment(&[("CONNECTION_TERMINATION_DEADLINE", drain_deadline)]);
     Work {
         engine: plane,
         known: Known::new(&environment),
+        telemetry: Telemetry::new(&environment),
+        endpoints: Endpoints::open(&environment).unwrap(),
         environment,
         readiness: Readiness::starting(),
-        listener: readiness::listener("127.0.0.1:0".parse().unwrap()).unwrap(),
         shutdown: Shutdown(watch::Sender::new(false)),
     }
 }
@@ -106,6 +66,7 @@ fn an_order_ends_the_work_even_if_it_came_first() {
     let work = work(StandIn::default(), "5s");
     work.shutdown.order();
     assert!(work.run().is_ok());
+    assert_eq!(work.engine.take(), ["drain", "cut"]);
 }
 
 #[test]
@@ -113,7 +74,7 @@ fn a_drain_writes_the_last_records_and_makes_us_unready() {
     let plane = StandIn::default();
     plane.observations.borrow_mut().extend((1..=3).map(completed));
     let work = work(plane, "5s");
-    let lines = logged(LogFormat::Plain, "info", || work.drain().unwrap());
+    let lines = logged(LogFormat::Plain, "info", || work.drain_alone().unwrap());
     assert_eq!(lines.matches("connection complete").count(), 3, "{lines}");
     assert_eq!(work.engine.take(), ["drain", "cut"]);
     assert!(work.readiness.pending().contains(&"drain"));
@@ -124,6 +85,6 @@ fn a_drain_that_does_not_end_is_cut() {
     let plane = StandIn::default();
     plane.stuck.set(true);
     let work = work(plane, "0s");
-    let lines = logged(LogFormat::Plain, "info", || work.drain().unwrap());
+    let lines = logged(LogFormat::Plain, "info", || work.drain_alone().unwrap());
     assert!(lines.contains("connections that are still open are cut"), "{lines}");
 }

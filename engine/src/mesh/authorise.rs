@@ -114,6 +114,18 @@ pub fn authorise(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Verdict {
     Verdict { decision, dry_run }
 }
 
+// === impl Denial ===
+
+impl Denial {
+    /// The policy that decided; none where all of them together did.
+    pub fn policy(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Denied { policy } | Self::UnknownPolicy { policy } => Some(policy),
+            Self::NotAllowed => None,
+        }
+    }
+}
+
 /// Whether there were policies of a kind, and the first that matched.
 #[derive(Default)]
 struct Asked<'p> {

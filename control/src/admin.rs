@@ -1,0 +1,58 @@
+//! The admin port (15000, loopback only): what a person, `istioctl` and Cilium's tests ask of the proxy.
+//!
+//! Paths, methods and answers are ztunnel's (contract 1.15) as far as it has them; `/status`, `/explain` and `/flows` are
+//! ours. Nothing here ever holds a private key.
+
+mod diagnosis;
+mod flows;
+mod index;
+mod logging;
+mod profiles;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{any, get, post};
+use tracing::info;
+
+use crate::figures::Figures;
+use crate::flows::Flows;
+use crate::readiness::Readiness;
+use crate::sources::Known;
+use crate::thread::Shutdown;
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) known: Known,
+    pub(crate) readiness: Readiness,
+    pub(crate) figures: Figures,
+    pub(crate) flows: Flows,
+    pub(crate) shutdown: Shutdown,
+    /// `NODE_NAME`
+    pub(crate) node: Option<Arc<str>>,
+}
+
+/// What is served on the admin port.
+pub(crate) fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/", get(index::page))
+        .route("/logging", any(logging::change))
+        .route("/quitquitquit", post(quit))
+        .route("/debug/pprof/profile", get(profiles::cpu))
+        .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/flows", get(flows::stream))
+        .route("/status", get(status::report))
+        .with_state(admin)
+}
+
+async fn quit(State(admin): State<Admin>) -> &'static str {
+    info!("ending: somebody asked for it on the admin port");
+    admin.shutdown.order();
+    "shutdown now\n"
+}
+
+#[cfg(test)]
+mod tests;

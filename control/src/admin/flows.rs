@@ -1,0 +1,55 @@
+//! `GET /flows`: the last connections, and with `follow=true` those that come, one JSON object a line.
+
+use axum::extract::{Query, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Admin;
+use crate::flows::Seen;
+use crate::http::stream::{self, Parts};
+use crate::reports::Lost;
+
+const JSON_LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Wish {
+    #[serde(default)]
+    follow: bool,
+}
+
+pub(super) async fn stream(State(admin): State<Admin>, Query(wish): Query<Wish>) -> Response {
+    if wish.follow {
+        let (parts, body) = stream::body();
+        tokio::spawn(follow(admin.flows.watch(), parts));
+        return ([(CONTENT_TYPE, JSON_LINES)], body).into_response();
+    }
+    let lines: Vec<String> = admin.flows.last().iter().map(|seen| line(&seen.flow())).collect();
+    ([(CONTENT_TYPE, JSON_LINES)], lines.concat()).into_response()
+}
+
+/// Ends when the reader goes.
+async fn follow(mut flows: Receiver<std::sync::Arc<Seen>>, parts: Parts) {
+    loop {
+        let next = tokio::select! {
+            next = flows.recv() => next,
+            () = parts.gone() => return,
+        };
+        let line = match next {
+            Ok(seen) => line(&seen.flow()),
+            Err(RecvError::Lagged(lost)) => line(&Lost { lost }),
+            Err(RecvError::Closed) => return,
+        };
+        if parts.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn line(value: &impl Serialize) -> String {
+    // Strings and numbers alone: there is nothing that JSON could not write.
+    serde_json::to_string(value).map(|text| text + "\n").unwrap_or_default()
+}

@@ -1,0 +1,102 @@
+#![allow(clippy::unwrap_used)]
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::*;
+use crate::figures::{Questions, channel};
+use crate::http::testing::ask;
+use crate::http::{self, Endpoint, Reach};
+use crate::reports::{FlowLine, StatusReport};
+use crate::stand_in::{StandIn, completed, environment};
+
+fn admin() -> (Admin, Questions) {
+    let (figures, questions) = channel();
+    let admin = Admin {
+        known: Known::new(&environment(&[])),
+        readiness: Readiness::starting(),
+        figures,
+        flows: Flows::new(),
+        shutdown: Shutdown(watch::Sender::new(false)),
+        node: Some("node-1".into()),
+    };
+    (admin, questions)
+}
+
+#[tokio::test]
+async fn paths_and_methods_as_a_table() {
+    let (admin, _questions) = admin();
+    let router = router(admin.clone());
+    for (method, target, status, text) in [
+        ("GET", "/", 200, "<a href=\"config_dump\">"),
+        ("POST", "/", 405, ""),
+        ("GET", "/nowhere", 404, ""),
+        ("GET", "/quitquitquit", 405, ""),
+        ("GET", "/logging", 503, "this process does not log"),
+        ("GET", "/debug/pprof/profile?seconds=1&frequency=10", 501, "perf record"),
+        ("GET", "/debug/pprof/heap", 501, "allocator"),
+        ("GET", "/flows", 200, ""),
+        ("POST", "/flows", 405, ""),
+        ("POST", "/status", 405, ""),
+    ] {
+        let (answered, body) = ask(&router, method, target).await;
+        assert_eq!(answered, status, "{method} {target}: {body}");
+        assert!(body.contains(text), "{method} {target}: {body}");
+    }
+    assert!(!*admin.shutdown.0.borrow(), "nothing of that was an order to end");
+    assert_eq!(ask(&router, "POST", "/quitquitquit").await, (200, "shutdown now\n".to_owned()));
+    assert!(*admin.shutdown.0.borrow());
+}
+
+#[tokio::test]
+async fn the_status_tells_what_the_control_thread_knows() {
+    let (admin, mut questions) = admin();
+    admin.known.status.disconnected(crate::status::Plane::Zds, "/run/zds.sock", "no such file".to_owned());
+    let pod = crate::status::PodStatus {
+        name: "cart".into(),
+        namespace: "shop".into(),
+        service_account: "cart".into(),
+        pending: None,
+    };
+    admin.known.status.update(|state| _ = state.pods.insert("uid-1".into(), pod));
+    let router = router(admin);
+    let plane = StandIn::default();
+    let (status, body) = tokio::select! {
+        answer = ask(&router, "GET", "/status") => answer,
+        never = questions.answer(&plane) => match never {},
+    };
+    assert_eq!(status, 200, "{body}");
+    let report: StatusReport = serde_json::from_str(&body).unwrap();
+    assert_eq!((report.node.as_deref(), report.ready), (Some("node-1"), false));
+    assert_eq!(report.control_connections[0].name, "zds");
+    let open = report.pods[0].open;
+    assert_eq!((open.outbound, open.inbound, open.tunnels_out, open.tunnels_in), (3, 4, 1, 2));
+    assert!(!report.pods[0].in_mesh);
+    assert_eq!(report.problems.len(), 3, "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn flows_are_followed_until_the_reader_goes() {
+    let (admin, _questions) = admin();
+    let flows = admin.flows.clone();
+    flows.note(&completed(1), std::time::SystemTime::now());
+    let router = router(admin);
+    let last = ask(&router, "GET", "/flows").await.1;
+    assert_eq!(last.lines().count(), 1, "{last}");
+
+    let listener = http::listener(Endpoint::Admin, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    tokio::spawn(http::serve(listener, Reach::Loopback, router));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /flows?follow=true HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    while !lines.next_line().await.unwrap().unwrap().is_empty() {}
+    for port in [2, 3] {
+        flows.note(&completed(port), std::time::SystemTime::now());
+        let line = lines.next_line().await.unwrap().unwrap();
+        let FlowLine::Flow(flow) = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
+        assert_eq!(flow.connection, format!("0-{port}"));
+    }
+}

@@ -1,0 +1,172 @@
+//! The stream of flows: what became of each connection, for whoever watches.
+//!
+//! Observations are kept as they come, a few hundred of them; they become text only for those who read. A reader that is
+//! slower than the connections loses some, and is told how many.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use engine::mesh::{Decision, DryRun, Identity, Verdict as Judgement, Workload};
+use engine::observe::{Closed, Connection, Direction, Observation, ResponseFlag, Security};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::broadcast;
+
+use crate::reports::{AuthType, End, Event, Flow, FlowDirection, Verdict};
+
+/// Flows that a reader may lag behind before it loses some: a second of a busy node.
+const FLOWS_BEHIND_MAX: usize = 4_096;
+
+/// Flows kept for whoever asks what happened last.
+const FLOWS_KEPT_MAX: usize = 256;
+
+/// An observation, and when it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    time: SystemTime,
+    observation: Observation,
+}
+
+/// Where flows go through. Clones are the same stream; it outlives a run of the control thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Flows {
+    live: broadcast::Sender<Arc<Seen>>,
+    last: Arc<Mutex<VecDeque<Arc<Seen>>>>,
+}
+
+impl Flows {
+    pub(crate) fn new() -> Self {
+        Self { live: broadcast::Sender::new(FLOWS_BEHIND_MAX), last: Arc::default() }
+    }
+
+    /// What lives and has carried bytes is no news here.
+    pub(crate) fn note(&self, observation: &Observation, time: SystemTime) {
+        if matches!(observation, Observation::Progress { .. }) {
+            return;
+        }
+        let seen = Arc::new(Seen { time, observation: observation.clone() });
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() >= FLOWS_KEPT_MAX {
+            last.pop_front();
+        }
+        last.push_back(Arc::clone(&seen));
+        drop(last);
+        // Nobody watches, mostly.
+        let _ = self.live.send(seen);
+    }
+
+    /// What comes from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Arc<Seen>> {
+        self.live.subscribe()
+    }
+
+    /// What came last, oldest first.
+    pub(crate) fn last(&self) -> Vec<Arc<Seen>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    pub(crate) fn flow(&self) -> Flow {
+        let connection = &**self.observation.connection();
+        let flow = flow(connection, self.time);
+        match &self.observation {
+            Observation::Closed(closed) => ended(flow, closed),
+            Observation::Opened(_) | Observation::Progress { .. } => flow,
+        }
+    }
+}
+
+/// As it was opened.
+fn flow(connection: &Connection, time: SystemTime) -> Flow {
+    let (verdict, policy, reason) = judged(connection.verdict.as_ref());
+    let destination = connection.hbone_destination.unwrap_or(connection.destination);
+    Flow {
+        event: Event::Opened,
+        time: rfc3339(time),
+        connection: connection.id.to_string(),
+        direction: match connection.direction {
+            Direction::Outbound => FlowDirection::Outbound,
+            Direction::Inbound => FlowDirection::Inbound,
+        },
+        source: end(
+            connection.source.to_string(),
+            connection.source_workload.as_deref(),
+            connection.source_identity.as_ref(),
+        ),
+        destination: end(
+            destination.to_string(),
+            connection.destination_workload.as_deref(),
+            connection.destination_identity.as_ref(),
+        ),
+        service: connection.destination_service.as_ref().map(|service| service.key.to_string()),
+        auth_type: match connection.security {
+            Security::MutualTls => AuthType::Spiffe,
+            Security::Plain => AuthType::None,
+        },
+        verdict,
+        policy,
+        reason,
+        bytes_sent: 0,
+        bytes_received: 0,
+        duration_ms: None,
+        error: None,
+    }
+}
+
+fn ended(mut flow: Flow, closed: &Closed) -> Flow {
+    flow.event = Event::Closed;
+    flow.bytes_sent = closed.traffic.sent;
+    flow.bytes_received = closed.traffic.received;
+    flow.duration_ms = Some(u64::try_from(closed.duration.as_millis()).unwrap_or(u64::MAX));
+    flow.error.clone_from(&closed.error);
+    if closed.flag == ResponseFlag::Deny && flow.verdict != Verdict::Denied {
+        // The policies changed while it lived.
+        (flow.verdict, flow.reason) = (Verdict::Denied, closed.error.clone());
+    }
+    flow
+}
+
+/// What the policies of this node said, which of them, and why.
+fn judged(judgement: Option<&Judgement>) -> (Verdict, Option<String>, Option<String>) {
+    let Some(judgement) = judgement else { return (Verdict::Allowed, None, None) };
+    match (&judgement.decision, judgement.dry_run.first()) {
+        (Decision::Deny(denial), _) => {
+            (Verdict::Denied, denial.policy().map(|policy| policy.to_string()), Some(denial.to_string()))
+        }
+        (Decision::Allow { .. }, Some(found)) => {
+            let policy = match found {
+                DryRun::WouldDeny { policy } | DryRun::WouldAllow { policy } => Some(policy.to_string()),
+                DryRun::NoneWouldAllow => None,
+            };
+            (Verdict::Audited, policy, Some(found.to_string()))
+        }
+        (Decision::Allow { policy }, None) => {
+            (Verdict::Allowed, policy.as_ref().map(|policy| policy.to_string()), None)
+        }
+    }
+}
+
+fn end(address: String, workload: Option<&Workload>, identity: Option<&Identity>) -> End {
+    End {
+        address,
+        workload: workload.map(|workload| workload.name.to_string()),
+        namespace: workload
+            .map(|workload| workload.namespace())
+            .or_else(|| identity.map(|identity| &identity.namespace))
+            .map(|namespace| namespace.to_string()),
+        identity: identity.map(Identity::to_string),
+    }
+}
+
+/// In UTC.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    // A time that RFC 3339 cannot write is after the year 9999.
+    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

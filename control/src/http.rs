@@ -1,0 +1,113 @@
+//! The little HTTP of the control thread: readiness, metrics, and what a person asks.
+//!
+//! One server for all of them, with bounds on everything a client can make grow: connections, the head of a request,
+//! and the time until its answer begins. Answers are made by axum routers; they go on being given while the process
+//! drains.
+
+mod listen;
+pub(crate) mod stream;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tower::{ServiceExt, service_fn};
+use tracing::debug;
+
+pub(crate) use listen::listener;
+pub use listen::{BindError, Endpoint};
+
+/// Connections of one listener that are served at a time: more wait in its queue. Kubelet, a Prometheus or two, and a
+/// few people need a handful.
+const HTTP_CONNECTIONS_MAX: usize = 32;
+
+/// The longest request head that is read. Kubelet's is under 200 bytes, a browser's under 4 KiB.
+const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a request's head may take, and how long a connection may lie idle between two requests.
+const HTTP_HEAD_MS_MAX: u64 = 10_000;
+
+/// How long an answer may take until it begins.
+const HTTP_ANSWER_MS_MAX: u64 = 10_000;
+
+/// How long a whole connection may last where everybody on the node's network can reach the listener: two scrapes of a
+/// slow Prometheus.
+const HTTP_CONNECTION_MS_MAX: u64 = 120_000;
+
+/// The pause after an accept that failed.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Who can reach a listener, and so how far it is trusted with its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Processes of this node only. Their answers may last: a stream of flows has no end.
+    Loopback,
+    /// Whoever can reach the node.
+    Network,
+}
+
+/// Answers requests, for as long as it is polled.
+pub(crate) async fn serve(listener: TcpListener, reach: Reach, router: Router) -> Infallible {
+    let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    loop {
+        let permit =
+            Arc::clone(&room).acquire_owned().await.expect("invariant: the semaphore is never closed");
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, mostly: the queue of the listener keeps who comes meanwhile.
+            sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            continue;
+        };
+        let served = connection(stream, router.clone());
+        tokio::spawn(async move {
+            match reach {
+                Reach::Loopback => served.await,
+                // Too slow, or a reader that stands: the connection is closed.
+                Reach::Network => {
+                    let _ = timeout(Duration::from_millis(HTTP_CONNECTION_MS_MAX), served).await;
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(HTTP_HEAD_MS_MAX))
+        .max_buf_size(HTTP_HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    if let Err(error) = served.await {
+        debug!(%error, "an HTTP client went away");
+    }
+}
+
+async fn answer(router: Router, request: Request) -> Response {
+    let answered = timeout(Duration::from_millis(HTTP_ANSWER_MS_MAX), router.oneshot(request));
+    match answered.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the proxy is too busy to answer\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests;

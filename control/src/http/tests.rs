@@ -1,0 +1,56 @@
+#![allow(clippy::unwrap_used)]
+
+use std::future::pending;
+
+use axum::routing::get;
+
+use super::testing::{ask, send};
+use super::*;
+
+fn router() -> Router {
+    Router::new().route("/quick", get(|| async { "quick\n" })).route("/never", get(pending::<String>))
+}
+
+#[tokio::test]
+async fn requests_are_answered_over_a_socket() {
+    for (method, target, status, body) in [
+        ("GET", "/quick", 200, "quick\n"),
+        ("GET", "/quick?verbose", 200, "quick\n"),
+        ("POST", "/quick", 405, ""),
+        ("GET", "/quick/x", 404, ""),
+    ] {
+        assert_eq!(ask(&router(), method, target).await, (status, body.to_owned()), "{method} {target}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_the_other() {
+    let two =
+        b"GET /quick HTTP/1.1\r\nhost: x\r\n\r\nGET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = send(&router(), Reach::Network, two).await;
+    assert_eq!(answer.matches("\r\n\r\nquick\n").count(), 2, "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_http_and_a_head_without_end_are_refused() {
+    let answer = send(&router(), Reach::Network, b"\x16\x03\x01 binary\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut head = b"GET /quick HTTP/1.1\r\nx: ".to_vec();
+    head.resize(2 * HTTP_HEAD_BYTES_MAX, b'x');
+    let answer = send(&router(), Reach::Network, &head).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_closed_in_time() {
+    for reach in [Reach::Loopback, Reach::Network] {
+        let answer = send(&router(), reach, b"GET ").await;
+        assert!(!answer.contains("200"), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_given_up() {
+    let (status, body) = ask(&router(), "GET", "/never").await;
+    assert_eq!((status, body.as_str()), (503, "the proxy is too busy to answer\n"));
+}

@@ -1,0 +1,101 @@
+//! `GET /status`: how the proxy is, and what is wrong.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub version: String,
+    /// `NODE_NAME`
+    pub node: Option<String>,
+    pub ready: bool,
+    /// What keeps it from being ready.
+    pub waiting_for: Vec<String>,
+    pub mesh: MeshReport,
+    pub control_connections: Vec<PlaneReport>,
+    pub pods: Vec<PodReport>,
+    pub certificates: Vec<CertificateReport>,
+    pub shards: Vec<ShardReport>,
+    /// What is wrong, and what to do.
+    pub problems: Vec<Problem>,
+}
+
+/// How much of the mesh is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeshReport {
+    pub trust_domain: String,
+    pub cluster_id: String,
+    pub network: String,
+    pub workloads: u64,
+    pub services: u64,
+    pub policies: u64,
+}
+
+/// A control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaneReport {
+    /// `zds`, `xds`, `certificates`, `container runtime`
+    pub name: String,
+    pub address: String,
+    pub connected: bool,
+    /// For how many seconds it has been so.
+    pub seconds: u64,
+    /// How often a connection stood.
+    pub connections: u64,
+    pub error: Option<String>,
+}
+
+/// A pod of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodReport {
+    pub uid: String,
+    pub namespace: String,
+    pub name: String,
+    pub service_account: String,
+    /// Why it is not served yet.
+    pub pending: Option<String>,
+    /// The mesh describes it: without that its connections are refused.
+    pub in_mesh: bool,
+    pub open: OpenConnections,
+}
+
+/// What a pod has open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenConnections {
+    pub outbound: u64,
+    pub inbound: u64,
+    pub tunnels_out: u64,
+    pub tunnels_in: u64,
+}
+
+/// A certificate that is used, or wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateReport {
+    pub identity: String,
+    /// The only pod that may use it, by uid.
+    pub pod: Option<String>,
+    /// Seconds until it ends, negative if it has; none where there is no certificate.
+    pub seconds_left: Option<i64>,
+    /// Tries in a row to get one that failed.
+    pub failures: u64,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardReport {
+    pub shard: u64,
+    pub tunnels: u64,
+    /// Connections in tunnels.
+    pub streams: u64,
+    /// Connections that are not.
+    pub pairs: u64,
+    pub buffered_bytes: u64,
+    /// The longest time for which nobody was served, in microseconds.
+    pub longest_turn_us: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub what: String,
+    /// What to do about it.
+    pub cure: String,
+}
