@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ca::{Authority, CaError};
-use crate::certificates::{CERTIFICATE_EVENTS_MAX, CertificateSource, Embedded, Wants};
+use crate::certificates::{CERTIFICATE_EVENTS_MAX, CertificateSource, Embedded, Spire, Wants};
 use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
 use crate::local::{LocalError, LocalMesh, PodsFile};
 use crate::pods::{Pods, Running};
@@ -64,7 +64,11 @@ pub(crate) async fn open(
             clients.add(source.run(wanted, events));
         }
         CertificateSettings::Istio(_) => return Err(SourceError::Absent("CA_ADDRESS")),
-        CertificateSettings::Spire(_) => return Err(SourceError::Absent("SPIRE_ENABLED")),
+        CertificateSettings::Spire(settings) => {
+            let trust_domain = environment.mesh.trust_domain.clone();
+            let source = Spire::new(settings.clone(), trust_domain, known.status.clone());
+            clients.0.spawn(source.run(wanted, events));
+        }
     }
     let mut reconciler = Reconciler {
         snapshot: beginning(&mesh, environment, known),

@@ -6,6 +6,7 @@
 
 mod embedded;
 mod renewals;
+mod spire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use engine::tls::Credentials;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use embedded::Embedded;
+pub(crate) use spire::Spire;
 
 /// Answers that wait for the reconciler. A source that is further ahead waits.
 pub(crate) const CERTIFICATE_EVENTS_MAX: usize = 256;

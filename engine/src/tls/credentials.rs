@@ -6,13 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
 use thiserror::Error;
 use webpki::KeyUsage;
+use zeroize::Zeroize;
 
 use super::bundle::TrustBundle;
 use super::error::CertificateFault;
@@ -62,7 +65,8 @@ pub enum CredentialsError {
 // === impl Credentials ===
 
 impl Credentials {
-    /// `chain` begins with the leaf; the roots belong into the bundle.
+    /// `chain` begins with the leaf; the roots belong into the bundle. The bytes of the key are wiped: what stays is
+    /// what signs with it.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
@@ -84,8 +88,9 @@ impl Credentials {
             }
             error => CredentialsError::Key { identity: identity.clone(), cause: error.to_string() },
         };
-        let client = client_config(&provider, &verifier, chain.clone(), key.clone_key()).map_err(refuse)?;
-        let server = server_config(&provider, &verifier, chain.clone(), key).map_err(refuse)?;
+        let signer = Arc::new(SingleCertAndKey::from(certified(chain.clone(), key).map_err(refuse)?));
+        let client = client_config(&provider, &verifier, &signer).map_err(refuse)?;
+        let server = server_config(&provider, &verifier, &signer).map_err(refuse)?;
         Ok(Self {
             identity,
             not_before: facts.not_before.into(),
@@ -137,17 +142,31 @@ fn provider() -> Arc<CryptoProvider> {
     })
 }
 
+/// The chain with what signs for it.
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    mut key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, rustls::Error> {
+    let signing = any_supported_type(&key);
+    key.zeroize();
+    let certified = CertifiedKey::new(chain, signing?);
+    match certified.keys_match() {
+        // A key that cannot tell its public half is believed, as rustls does.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(error) => Err(error),
+    }
+}
+
 fn client_config(
     provider: &Arc<CryptoProvider>,
     verifier: &Arc<PeerVerifier>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    signer: &Arc<SingleCertAndKey>,
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])?
         .dangerous() // rustls's word for a verifier of one's own
         .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<_>)
-        .with_client_auth_cert(chain, key)?;
+        .with_client_cert_resolver(Arc::clone(signer) as Arc<_>);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
     // Tunnels are pooled and live long; a ticket would only keep an identity alive past its certificate.
@@ -160,13 +179,12 @@ fn client_config(
 fn server_config(
     provider: &Arc<CryptoProvider>,
     verifier: &Arc<PeerVerifier>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    signer: &Arc<SingleCertAndKey>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::clone(verifier) as Arc<_>)
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::clone(signer) as Arc<_>);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.ignore_client_order = true; // ztunnel lists AES-256 first and takes AES-128 too
     config.session_storage = Arc::new(NoServerSessionStorage {});
