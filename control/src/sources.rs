@@ -67,7 +67,7 @@ pub(crate) async fn open(
         CertificateSettings::Spire(settings) => {
             let trust_domain = environment.mesh.trust_domain.clone();
             let source = Spire::new(settings.clone(), trust_domain, known.status.clone());
-            clients.0.spawn(source.run(wanted, events));
+            clients.add(source.run(wanted, events));
         }
     }
     let mut reconciler = Reconciler {
