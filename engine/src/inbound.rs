@@ -12,7 +12,7 @@ use crate::observe::{Direction, ResponseFlag, Security};
 use crate::pool::{self, CONNECT_TIMEOUT, SetupError, Side, TunnelFacts};
 use crate::refused::{Ending, Pending, SNAPSHOT_WAIT};
 use crate::shard::{LocalPod, Met, Requested, Shard};
-use crate::tls::{Credentials, Handshake};
+use crate::tls::{Credentials, Handshake, PeerChain};
 
 /// Status codes of the contract (reference: inbound HBONE).
 const BAD_REQUEST: u16 = 400;
@@ -36,14 +36,21 @@ pub(crate) async fn serve_tunnel(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: 
         Ok(hello) => hello,
         Err(cause) => return pending.refuse(ResponseFlag::TlsFailure, cause),
     };
-    let established = match pool::handshake(&shard, pending.fd(), hello, source).await {
+    let mut established = match pool::handshake(&shard, pending.fd(), hello, source).await {
         Ok(established) => established,
         // The alert says why; an RST might destroy it on its way.
         Err(cause) => return pending.close(cause.flag(), cause),
     };
+    let kept = pool::unrevoked(&shard, pending.fd(), &mut established, source, |certificates| {
+        PeerChain::of_client(&credentials, certificates)
+    });
+    let chain = match kept.await {
+        Ok(chain) => chain,
+        Err(cause) => return pending.close(cause.flag(), cause),
+    };
     let Some((socket, _)) = pending.lend() else { return };
     let peer = established.peer.clone();
-    let facts = TunnelFacts { side: Side::Server, pod, peer, local: destination, remote: source };
+    let facts = TunnelFacts { side: Side::Server, pod, peer, chain, local: destination, remote: source };
     pool::begin(&shard, socket, facts, established);
 }
 

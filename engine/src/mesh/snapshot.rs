@@ -13,7 +13,7 @@ use super::policies::Policies;
 use super::services::Services;
 use super::workloads::Workloads;
 use super::{Holder, Identity, NetworkAddress, Policy, Service, ServiceName, TrustDomain, Workload};
-use crate::tls::Credentials;
+use crate::tls::{Credentials, Revocations};
 
 #[derive(Clone)]
 pub struct Snapshot {
@@ -22,6 +22,7 @@ pub struct Snapshot {
     pub(super) services: Services,
     pub(super) policies: Policies,
     certificates: Certificates,
+    revocations: Option<Arc<Revocations>>,
 }
 
 /// What this proxy was told about the mesh when it started.
@@ -60,6 +61,7 @@ impl Snapshot {
             services: Services::default(),
             policies: Policies::default(),
             certificates: Certificates::default(),
+            revocations: None,
         }
     }
 
@@ -191,6 +193,17 @@ impl Snapshot {
             Change::UpsertPolicy(policy) => self.policy(&policy.key()) == Some(policy),
             Change::RemovePolicy(key) => self.policy(key).is_none(),
         }
+    }
+
+    /// The lists against which peers are checked from here on, and those of open tunnels again. Where lists are to be
+    /// expected and are not there yet, empty ones are set at the start: only then do tunnels keep what is to be checked.
+    pub fn set_revocations(&mut self, revocations: Arc<Revocations>) {
+        self.revocations = Some(revocations);
+    }
+
+    /// None where nothing is ever revoked.
+    pub fn revocations(&self) -> Option<&Arc<Revocations>> {
+        self.revocations.as_ref()
     }
 }
 

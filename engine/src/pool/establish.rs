@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
 use super::{Heartbeat, PoolKey, Side, Tunnel, TunnelFacts};
@@ -15,7 +16,7 @@ use crate::mesh::Identity;
 use crate::net;
 use crate::observe::ResponseFlag;
 use crate::shard::{Key, LocalPod, Shard};
-use crate::tls::{Alert, Established, Handshake, Progress, RecordSealer, TlsError};
+use crate::tls::{Alert, Established, Handshake, PeerChain, Progress, RecordSealer, TlsError};
 use crate::uring::Driver;
 
 /// Connecting to a peer node or an application (contract 1.3).
@@ -50,6 +51,11 @@ pub(crate) enum SetupError {
          or is the mesh's view of it old?"
     )]
     Identity { target: SocketAddr, found: Identity, expected: String },
+    #[error(
+        "the peer certificate of {peer} at {target} is revoked by CRL: it must not be believed any more; if that is a \
+         mistake, see who issues the list of CRL_PATH"
+    )]
+    Revoked { target: SocketAddr, peer: Identity },
     #[error("all {limit} tunnels to {target} are full; more are not made")]
     Full { target: SocketAddr, limit: usize },
     #[error("no certificate for {0}: the certificate source has not issued one yet")]
@@ -67,6 +73,7 @@ impl SetupError {
             Self::Connect { .. } | Self::Full { .. } => ResponseFlag::Connect,
             Self::Slow { .. } | Self::Tls { .. } | Self::Identity { .. } => ResponseFlag::TlsFailure,
             Self::NoCertificate(_) => ResponseFlag::IdentityError,
+            Self::Revoked { .. } => ResponseFlag::CertRevoked,
         }
     }
 }
@@ -92,15 +99,20 @@ pub(super) async fn client_tunnel(
     let hello = Handshake::client(&credentials).map_err(|cause| tls(target, &cause))?;
     let mut established = handshake(shard, socket.as_fd(), hello, target).await?;
     if !key.expected.contains(&established.peer) {
-        refuse_identity(&shard.driver, socket.as_fd(), &mut established.sealer).await;
+        refuse(&shard.driver, socket.as_fd(), &mut established.sealer, Alert::BAD_CERTIFICATE).await;
         let expected = key.expected.iter().map(Identity::to_string).collect::<Vec<_>>().join(" or ");
         return Err(SetupError::Identity { target, found: established.peer, expected });
     }
     let local = net::local_address(socket.as_fd()).map_err(failed)?;
+    let chain = unrevoked(shard, socket.as_fd(), &mut established, target, |certificates| {
+        PeerChain::of_server(&credentials, certificates)
+    })
+    .await?;
     let facts = TunnelFacts {
         side: Side::Client,
         pod: Rc::clone(pod),
         peer: established.peer.clone(),
+        chain,
         local,
         remote: target,
     };
@@ -168,10 +180,29 @@ async fn exchange(
     }
 }
 
-/// Tells a peer of the wrong identity so, by the alert for a certificate that is not acceptable (RFC 8446 §6.2).
-async fn refuse_identity(driver: &Driver, socket: BorrowedFd<'_>, sealer: &mut RecordSealer) {
+/// The chain of a peer after its handshake, if it has to be kept because it may be revoked later. One that is revoked
+/// already is told so.
+pub(crate) async fn unrevoked(
+    shard: &Shard,
+    socket: BorrowedFd<'_>,
+    established: &mut Established,
+    peer: SocketAddr,
+    chain: impl FnOnce(Vec<CertificateDer<'static>>) -> PeerChain,
+) -> Result<Option<PeerChain>, SetupError> {
+    let certificates = std::mem::take(&mut established.chain);
+    let Some(revocations) = shard.snapshot().revocations().cloned() else { return Ok(None) };
+    let chain = chain(certificates);
+    if revocations.revoke(&chain) {
+        refuse(&shard.driver, socket, &mut established.sealer, Alert::CERTIFICATE_REVOKED).await;
+        return Err(SetupError::Revoked { target: peer, peer: established.peer.clone() });
+    }
+    Ok(Some(chain))
+}
+
+/// Tells a peer why its certificate is not taken (RFC 8446 §6.2), after its handshake.
+async fn refuse(driver: &Driver, socket: BorrowedFd<'_>, sealer: &mut RecordSealer, alert: Alert) {
     let mut out = Vec::new();
-    sealer.alert(&mut out, Alert::BAD_CERTIFICATE);
+    sealer.alert(&mut out, alert);
     let _ = driver.send_all(socket, out).await;
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) use buffered::{Buffered, ShardBuffered};
-pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake};
+pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake, unrevoked};
 pub(crate) use tunnel::{
     Heartbeat, Phase, SHARD_BUFFERED_BYTES_MAX, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX,
     Tunnel, TunnelFacts,

@@ -11,7 +11,7 @@ use crate::hbone::{Session, Settings, Sink};
 use crate::mesh::Identity;
 use crate::relay::{BulkWatch, Intake};
 use crate::shard::{Buffers, LocalPod};
-use crate::tls::{Established, RecordOpener, RecordSealer};
+use crate::tls::{Established, PeerChain, RecordOpener, RecordSealer};
 use crate::uring::{OpId, TimerId};
 
 /// Sealed and not yet taken by the kernel, per tunnel. A message that comes while a transfer runs waits behind this
@@ -65,6 +65,8 @@ pub(crate) struct TunnelFacts {
     pub(crate) side: Side,
     pub(crate) pod: Rc<LocalPod>,
     pub(crate) peer: Identity,
+    /// What the peer showed; kept where it may be revoked.
+    pub(crate) chain: Option<PeerChain>,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
 }

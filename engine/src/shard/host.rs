@@ -131,7 +131,7 @@ impl Shard {
         self.tables.borrow_mut().flush();
         // Before the ring is slept in: what tasks and the flush ended wants to be told of, and may have woken a task.
         self.follow_up();
-        let more = self.report_progress() | self.judge_again();
+        let more = self.report_progress() | self.judge_again() | self.verify_again();
         let idle = idle && !more && !self.executor.try_tick();
         self.show_figures(&self.tables.borrow());
         self.turned();

@@ -11,6 +11,7 @@ mod mailbox;
 mod pods;
 mod progress;
 mod promise;
+mod revocation;
 mod round;
 mod table;
 mod tables;
@@ -106,6 +107,7 @@ impl Shard {
     fn take_snapshot(&self, snapshot: Arc<Snapshot>) {
         let old = self.snapshot.replace(Arc::clone(&snapshot));
         self.judge_after(&old, &snapshot);
+        self.verify_after(&old, &snapshot);
         self.reports.retire(old);
         let waiting = self.waiting_for_snapshot.borrow();
         let wakers: Vec<Waker> =

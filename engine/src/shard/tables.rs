@@ -33,6 +33,8 @@ pub(crate) struct Tables {
     pub(super) progress: Progress,
     /// Going over the connections to judge them again.
     pub(super) judgement: Round,
+    /// Going over the tunnels to check their certificates again.
+    pub(super) verification: Round,
     /// Streams that peers asked for in this turn.
     pub(crate) requested: Vec<Requested>,
     pub(crate) accepting_streams: bool,
@@ -69,6 +71,7 @@ impl Tables {
             observed: Vec::new(),
             progress: Progress::default(),
             judgement: Round::default(),
+            verification: Round::default(),
             requested: Vec::new(),
             accepting_streams: true,
             tunnels_left: false,

@@ -37,7 +37,7 @@ pub struct Credentials {
     pub not_after: SystemTime,
     chain: Vec<CertificateDer<'static>>,
     bundle: TrustBundle,
-    verifier: Arc<PeerVerifier>,
+    pub(super) verifier: Arc<PeerVerifier>,
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
 }

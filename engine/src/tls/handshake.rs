@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, InsufficientSizeError, UnbufferedStatus,
@@ -57,6 +57,8 @@ pub enum Progress {
 pub struct Established {
     /// Who the peer is, verified.
     pub peer: Identity,
+    /// The certificates it was verified by, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
     pub suite: Suite,
     pub sealer: RecordSealer,
     pub opener: RecordOpener,
@@ -200,16 +202,16 @@ impl Handshake {
         let suite = common.negotiated_cipher_suite().and_then(|suite| Suite::of(suite.suite()));
         let suite = suite.ok_or_else(|| TlsError::Internal("a cipher suite we don't speak".to_owned()))?;
         // The verifier has seen this certificate, else rustls would not be here.
-        let leaf =
-            common.peer_certificates().and_then(|chain| chain.first()).ok_or(TlsError::NoCertificate)?;
-        let peer = workload_of(leaf)?;
+        let chain = common.peer_certificates().unwrap_or_default();
+        let peer = workload_of(chain.first().ok_or(TlsError::NoCertificate)?)?;
+        let chain = chain.to_vec();
 
         let (mut sealer, opener) = self.halves(connection, suite)?;
         if !speaks_h2 {
             sealer.alert(out, Alert::NO_APPLICATION_PROTOCOL);
             return Err(TlsError::NoAlpn);
         }
-        Ok(Box::new(Established { peer, suite, sealer, opener, leftover: received.to_vec() }))
+        Ok(Box::new(Established { peer, chain, suite, sealer, opener, leftover: received.to_vec() }))
     }
 
     /// The two directions, from the secrets that rustls showed; what it extracts must agree with what we derive.

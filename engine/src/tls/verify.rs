@@ -11,7 +11,7 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
 
 use super::bundle::TrustBundle;
 use super::error::{CertificateFault, quote};
@@ -19,7 +19,7 @@ use crate::mesh::{Identity, TrustDomain};
 
 /// Verifies the certificates of peers against a bundle.
 #[derive(Debug)]
-pub(super) struct PeerVerifier {
+pub(crate) struct PeerVerifier {
     own: TrustDomain,
     bundle: TrustBundle,
     algorithms: WebPkiSupportedAlgorithms,
@@ -47,6 +47,23 @@ impl PeerVerifier {
             .verify_for_usage(self.algorithms.all, anchors, intermediates, now, usage, None, None)
             .map(|_path| ())
             .map_err(|error| fault(error, &trust_domain))
+    }
+
+    /// Whether these lists take back a certificate of a chain that we believed at `then`.
+    pub(super) fn is_revoked(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        then: UnixTime,
+        lists: RevocationOptions<'_>,
+    ) -> bool {
+        let Some((leaf, intermediates)) = chain.split_first() else { return false };
+        let (Ok(workload), Ok(certificate)) = (workload_of(leaf), parse(leaf)) else { return false };
+        let Some(anchors) = self.bundle.anchors(&workload.trust_domain) else { return false };
+        let all = self.algorithms.all;
+        let verified =
+            certificate.verify_for_usage(all, anchors, intermediates, then, usage, Some(lists), None);
+        matches!(verified, Err(webpki::Error::CertRevoked))
     }
 
     fn foreign(&self, presented: &TrustDomain) -> CertificateFault {

@@ -6,5 +6,6 @@ pub(crate) mod bench;
 mod judgement;
 mod observations;
 mod pods;
+mod revocation;
 mod statistics;
 mod tunnels;

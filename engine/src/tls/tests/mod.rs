@@ -7,4 +7,5 @@ mod identity;
 mod link;
 mod pki;
 mod records;
+mod revocations;
 mod traffic;

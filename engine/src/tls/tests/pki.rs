@@ -1,12 +1,13 @@
 //! Certificate authorities and leaves of every sort, made on the spot.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, PublicKeyData,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationList, DistinguishedName, DnType, IsCa, Issuer,
+    KeyPair, PublicKeyData, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::mesh::{Identity, TrustDomain};
+use crate::relay::tests::fixture::revocation_list;
 use crate::tls::{Credentials, TrustBundle};
 
 pub(super) struct Pki {
@@ -66,6 +67,11 @@ impl Pki {
         let mut leaf = below.leaf(name);
         leaf.chain.push(intermediate);
         leaf
+    }
+
+    /// The list with which this authority takes certificates back.
+    pub(super) fn revoke(&self, certificates: &[&CertificateDer<'static>]) -> CertificateRevocationList {
+        revocation_list(&self.issuer, certificates.iter().copied())
     }
 
     pub(super) fn credentials(&self, name: &str) -> Credentials {
