@@ -7,6 +7,7 @@ mod backoff;
 pub mod ca;
 #[allow(dead_code)]
 mod certificates;
+mod crl;
 mod endpoints;
 pub mod environment;
 mod figures;

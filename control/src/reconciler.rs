@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use engine::mesh::{Change, Holder, Identity, Snapshot};
-use engine::tls::Credentials;
+use engine::tls::{Credentials, Revocations};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::certificates::{CertificateEvent, Wants};
+use crate::crl::Crl;
 use crate::local::{LocalError, LocalMesh, PodChanges, PodsFile};
 use crate::plane::DataPlane;
 use crate::pods::{NodePod, Pods};
@@ -65,6 +66,7 @@ pub(crate) struct Reconciler {
     pub(crate) waiting: Vec<oneshot::Sender<()>>,
     pub(crate) wants: watch::Sender<Wants>,
     pub(crate) certificates: mpsc::Receiver<CertificateEvent>,
+    pub(crate) crl: Option<Crl>,
     /// What the shards get next.
     pub(crate) snapshot: Snapshot,
     pub(crate) latest: Latest,
@@ -86,6 +88,7 @@ enum Event {
     Mesh(Result<MeshUpdate, LocalError>),
     Pods(Result<PodNews, LocalError>),
     Certificate(CertificateEvent),
+    Revocations(Arc<Revocations>),
     Time,
 }
 
@@ -127,6 +130,7 @@ impl Reconciler {
         tokio::select! {
             update = self.mesh.next() => Event::Mesh(update),
             changes = self.pod_feed.next() => Event::Pods(changes),
+            lists = next_revocations(&mut self.crl) => Event::Revocations(lists),
             event = self.certificates.recv() => event.map_or(Event::Time, Event::Certificate),
             () = until(self.pods.next_try()) => Event::Time,
         }
@@ -143,6 +147,10 @@ impl Reconciler {
             }
             Event::Pods(Err(error)) => warn!(%error, "the pods stay what they were"),
             Event::Certificate(event) => self.take_certificate(event),
+            Event::Revocations(lists) => {
+                self.snapshot.set_revocations(lists);
+                self.changed = true;
+            }
             Event::Time => {}
         }
     }
@@ -292,6 +300,13 @@ impl PodFeed {
             },
             Self::Own => pending().await,
         }
+    }
+}
+
+async fn next_revocations(crl: &mut Option<Crl>) -> Arc<Revocations> {
+    match crl {
+        Some(crl) => crl.changed().await,
+        None => pending().await,
     }
 }
 

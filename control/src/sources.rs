@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::ca::{Authority, CaError};
 use crate::certificates::{CERTIFICATE_EVENTS_MAX, CertificateSource, Embedded, Spire, Wants};
+use crate::crl::Crl;
 use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
 use crate::local::{LocalError, LocalMesh, PodsFile};
 use crate::pods::{Pods, Running};
@@ -70,14 +71,23 @@ pub(crate) async fn open(
             clients.add(source.run(wanted, events));
         }
     }
+    let mut snapshot = beginning(&mesh, environment, known);
+    let mut crl = environment.revocations.as_deref().map(Crl::new);
+    if let Some(crl) = &mut crl {
+        // Before the first pod is served; after a panic what was known stays known.
+        let known = || snapshot.revocations().cloned().unwrap_or_default();
+        let lists = crl.at_start().unwrap_or_else(known);
+        snapshot.set_revocations(lists);
+    }
     let mut reconciler = Reconciler {
-        snapshot: beginning(&mesh, environment, known),
+        snapshot,
         mesh,
         pod_feed,
         pods,
         waiting: Vec::new(),
         wants,
         certificates,
+        crl,
         latest: known.latest.clone(),
         status: known.status.clone(),
         changed: true,
@@ -99,6 +109,9 @@ fn beginning(mesh: &MeshFeed, environment: &Environment, known: &Known) -> Snaps
     let mut snapshot = Snapshot::new(environment.mesh.clone());
     for (holder, credentials) in last.holders() {
         snapshot.upsert_credentials(holder, Arc::clone(credentials));
+    }
+    if let Some(lists) = last.revocations() {
+        snapshot.set_revocations(Arc::clone(lists));
     }
     snapshot
 }

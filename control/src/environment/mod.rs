@@ -211,6 +211,8 @@ pub struct Environment {
     pub node_name: Option<String>,
     pub mesh_source: MeshSource,
     pub certificates: CertificateSettings,
+    /// A file of certificates that were taken back (`CRL_PATH`).
+    pub revocations: Option<PathBuf>,
     /// How long open connections may go on after the order to end.
     pub drain_deadline: Duration,
     /// Where a person asks (15000; `PROXY_CONFIG` `proxyAdminPort`).

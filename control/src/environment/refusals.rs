@@ -14,12 +14,6 @@ const NOT_ON: [(&str, &str); 5] = [
     ("ISTIO_META_DNS_CAPTURE", "there is no DNS proxy; set it to false, and do not redirect DNS"),
 ];
 
-/// Variables that must not be set at all, and why.
-const NOT_SET: [(&str, &str); 1] = [(
-    "CRL_PATH",
-    "revocation lists are not checked in this version; unset it, and keep RINGWAY_CA_TTL short instead",
-)];
-
 /// The one policy on algorithms that ztunnel knows, and we do not have.
 const COMPLIANCE_POLICY: &str = "COMPLIANCE_POLICY";
 
@@ -27,11 +21,6 @@ const COMPLIANCE_POLICY: &str = "COMPLIANCE_POLICY";
 pub(super) fn check(variables: &mut Variables) {
     for (name, reason) in NOT_ON {
         if let Some(value) = variables.text(name).filter(|value| is_true(value)) {
-            variables.refuse(name, Some(value), reason);
-        }
-    }
-    for (name, reason) in NOT_SET {
-        if let Some(value) = variables.text(name) {
             variables.refuse(name, Some(value), reason);
         }
     }

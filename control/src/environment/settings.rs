@@ -63,6 +63,7 @@ pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Envir
         node_name: variables.text("NODE_NAME"),
         mesh_source: mesh_source?,
         certificates: certificates?,
+        revocations: variables.text("CRL_PATH").map(Into::into),
         drain_deadline,
         admin_address: (Ipv4Addr::LOCALHOST, proxy_config.proxy_admin_port.unwrap_or(ADMIN_PORT)).into(),
         stats_address: (wildcard, proxy_config.stats_port.unwrap_or(STATS_PORT)).into(),

@@ -276,7 +276,6 @@ fn what_we_do_not_have_is_refused() {
         ("ISTIO_META_DNS_CAPTURE", "TRUE"),
         ("XDS_ON_DEMAND", "true"),
         ("FAKE_CA", "true"),
-        ("CRL_PATH", "/etc/crl.pem"),
         ("ENABLE_PROXY", "false"),
     ] {
         assert_eq!(refused(shared(&[(name, value)])), [name], "{name}={value}");

@@ -28,6 +28,7 @@ pub const FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct Watched {
     path: PathBuf,
+    standstill: Duration,
     /// What the last look found.
     seen: Option<Result<Seen, WatchError>>,
     /// The hash of the content that was reported last, or the error.
@@ -43,7 +44,7 @@ struct Seen {
 /// What a look at the file comes to.
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
-    Report(Result<String, WatchError>),
+    Report(Result<Vec<u8>, WatchError>),
     /// It is not what it was at the last look: look again soon.
     Moving,
     /// It is what was reported.
@@ -79,7 +80,13 @@ pub enum WatchError {
 
 impl Watched {
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), seen: None, reported: None }
+        let standstill = Duration::from_millis(STANDSTILL_MS);
+        Self { path: path.to_owned(), standstill, seen: None, reported: None }
+    }
+
+    /// A file that has to stand still for longer: one of which a beginning would do as well.
+    pub fn still_for(self, standstill: Duration) -> Self {
+        Self { standstill, ..self }
     }
 
     pub fn path(&self) -> &Path {
@@ -91,20 +98,34 @@ impl Watched {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn changed(&mut self) -> Result<String, WatchError> {
+        let bytes = self.changed_bytes().await?;
+        String::from_utf8(bytes).map_err(|_| WatchError::NotText { path: self.path.clone() })
+    }
+
+    /// The same for a file that need not be text.
+    pub async fn changed_bytes(&mut self) -> Result<Vec<u8>, WatchError> {
         loop {
-            let pause_ms = match self.look() {
+            let pause = match self.look() {
                 Look::Report(report) => return report,
-                Look::Moving => STANDSTILL_MS,
-                Look::Known => POLL_INTERVAL_MS,
+                Look::Moving => self.standstill,
+                Look::Known => Duration::from_millis(POLL_INTERVAL_MS),
             };
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            tokio::time::sleep(pause).await;
         }
+    }
+
+    /// What the file is at this moment, whether it stands still or not; it counts as reported.
+    pub fn now(&mut self) -> Result<Vec<u8>, WatchError> {
+        let (stamp, bytes) = (self.stamp()?, self.read()?);
+        let seen = Seen { stamp, hash: hash(&bytes) };
+        (self.seen, self.reported) = (Some(Ok(seen)), Some(Ok(seen.hash)));
+        Ok(bytes)
     }
 
     fn look(&mut self) -> Look {
         let (seen, report) = match self.find() {
             Ok(None) => return Look::Known,
-            Ok(Some((seen, text))) => (Ok(seen), Ok(text)),
+            Ok(Some((seen, bytes))) => (Ok(seen), Ok(bytes)),
             Err(error) => (Err(error.clone()), Err(error)),
         };
         let news = seen.clone().map(|seen| seen.hash);
@@ -118,7 +139,7 @@ impl Watched {
     }
 
     /// None if it is what was reported, for all that can be told without reading it.
-    fn find(&self) -> Result<Option<(Seen, String)>, WatchError> {
+    fn find(&self) -> Result<Option<(Seen, Vec<u8>)>, WatchError> {
         let stamp = self.stamp()?;
         if let (Some(Ok(seen)), Some(Ok(reported))) = (&self.seen, &self.reported)
             && seen.stamp == stamp
@@ -128,8 +149,7 @@ impl Watched {
         }
         let bytes = self.read()?;
         let seen = Seen { stamp, hash: hash(&bytes) };
-        let text = String::from_utf8(bytes).map_err(|_| WatchError::NotText { path: self.path.clone() })?;
-        Ok(Some((seen, text)))
+        Ok(Some((seen, bytes)))
     }
 
     /// Of the file that the path leads to, through all links. Opening anything but a file could block.

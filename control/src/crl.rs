@@ -1,0 +1,164 @@
+//! The file of certificates that were taken back (`CRL_PATH`), and every later version of it.
+//!
+//! A file that is not there yet is waited for, and one that cannot be read changes nothing: the lists that were read last
+//! count, and the complaint comes once for each time the file changes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::tls::Revocations;
+use tracing::{info, warn};
+
+use crate::local::Watched;
+
+/// How long the file has to stand still. Longer than other files (contract 1.4): the first lists of a file that is being
+/// written are good lists, and would give those in the rest of it back.
+const STANDSTILL: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Crl {
+    file: Watched,
+}
+
+// === impl Crl ===
+
+impl Crl {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { file: Watched::new(path).still_for(STANDSTILL) }
+    }
+
+    /// The lists as the file has them at this moment: who was revoked before the start is not let in while the file is
+    /// watched for standing still. None if it is not there or wrong; [`Crl::changed`] says why.
+    pub(crate) fn at_start(&mut self) -> Option<Arc<Revocations>> {
+        let mut first = Watched::new(self.file.path());
+        let lists = Revocations::parse(&first.now().ok()?).ok()?;
+        self.file = first.still_for(STANDSTILL);
+        Some(Arc::new(lists))
+    }
+
+    /// Waits until the file has other lists than were read last, and gives them.
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn changed(&mut self) -> Arc<Revocations> {
+        loop {
+            let file = self.file.path().display().to_string();
+            match self.file.changed_bytes().await.map(|bytes| Revocations::parse(&bytes)) {
+                Ok(Ok(lists)) => {
+                    info!(file, lists = lists.len(), "the revocation lists were read");
+                    return Arc::new(lists);
+                }
+                Ok(Err(error)) => warn!(file, %error, "the revocation lists stay what they were"),
+                Err(error) => warn!(%error, "the revocation lists stay what they were"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::PathBuf;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod,
+        KeyPair, date_time_ymd,
+    };
+    use tempfile::TempDir;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::environment::LogFormat;
+    use crate::logging::testing::logged;
+
+    /// A list that takes nothing back, in PEM.
+    fn list() -> String {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = Issuer::new(params, KeyPair::generate().unwrap());
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2020, 2, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&issuer).unwrap().pem().unwrap()
+    }
+
+    struct File {
+        directory: TempDir,
+    }
+
+    impl File {
+        fn path(&self) -> PathBuf {
+            self.directory.path().join("crl.pem")
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(self.path(), text).unwrap();
+        }
+    }
+
+    /// The lists that come without anybody changing the file any more. Time runs as fast as it can.
+    async fn next(crl: &mut Crl) -> Option<usize> {
+        timeout(Duration::from_secs(60), crl.changed()).await.ok().map(|lists| lists.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_are_read_when_they_come_and_when_they_change() {
+        let file = File { directory: TempDir::new().unwrap() };
+        let mut crl = Crl::new(&file.path());
+        assert!(crl.at_start().is_none());
+        assert_eq!(next(&mut crl).await, None, "it is waited for");
+        file.write(&list());
+        assert_eq!(next(&mut crl).await, Some(1));
+        assert_eq!(next(&mut crl).await, None, "nothing has changed");
+        file.write(&(list() + &list()));
+        assert_eq!(next(&mut crl).await, Some(2));
+
+        let mut late = Crl::new(&file.path());
+        assert_eq!(late.at_start().map(|lists| lists.len()), Some(2));
+        assert_eq!(next(&mut late).await, None, "it was read at the start");
+        file.write(&list());
+        assert_eq!(next(&mut late).await, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_being_written_is_left_alone() {
+        let file = File { directory: TempDir::new().unwrap() };
+        file.write(&list());
+        let mut crl = Crl::new(&file.path());
+        let mut text = list();
+        for _ in 0..10 {
+            let soon = timeout(Duration::from_millis(1_900), crl.changed()).await;
+            assert!(soon.is_err(), "it has just been written to");
+            text += &list();
+            file.write(&text);
+        }
+        assert_eq!(next(&mut crl).await, Some(11));
+    }
+
+    #[test]
+    fn what_is_wrong_changes_nothing_and_is_told_once() {
+        let file = File { directory: TempDir::new().unwrap() };
+        let lines = logged(LogFormat::Plain, "info", || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+                let mut crl = Crl::new(&file.path());
+                assert_eq!(next(&mut crl).await, None);
+                file.write("not a list");
+                assert!(crl.at_start().is_none());
+                assert_eq!(next(&mut crl).await, None);
+                assert_eq!(next(&mut crl).await, None);
+                file.write(&list());
+                assert_eq!(next(&mut crl).await, Some(1));
+            });
+        });
+        assert_eq!(lines.matches("there is no such file").count(), 1, "{lines}");
+        assert_eq!(lines.matches("it holds no revocation list").count(), 1, "{lines}");
+        assert_eq!(lines.matches("the revocation lists were read").count(), 1, "{lines}");
+    }
+}
