@@ -7,6 +7,7 @@ mod backoff;
 pub mod ca;
 #[allow(dead_code)]
 mod certificates;
+mod channel;
 mod crl;
 mod endpoints;
 pub mod environment;
@@ -31,4 +32,5 @@ mod stand_in;
 mod status;
 mod telemetry;
 pub mod thread;
+mod xds;
 mod zds;

@@ -47,6 +47,8 @@ pub(crate) struct MeshUpdate {
     pub(crate) changes: Vec<Change>,
     /// All of the mesh has been told: from here on what is not in the snapshot is not in the mesh.
     pub(crate) synced: bool,
+    /// A part of what was said at once: the rest follows.
+    pub(crate) more: bool,
 }
 
 /// Where the pods of this node come from.
@@ -73,6 +75,10 @@ pub(crate) struct Reconciler {
     pub(crate) status: Status,
     /// The snapshot is not what was published last.
     pub(crate) changed: bool,
+    /// Of what was said last the rest is still to come: it is published as a whole.
+    pub(crate) partial: bool,
+    /// Changes of what was said last, and those of them that were known.
+    pub(crate) counted: (usize, usize),
     /// The mesh is known as a whole.
     pub(crate) synced: bool,
 }
@@ -111,13 +117,17 @@ impl Reconciler {
     pub(crate) async fn settle(&mut self, plane: &impl DataPlane, readiness: &Readiness) {
         self.pods.remove_gone(plane).await;
         self.want_certificates();
-        if std::mem::take(&mut self.changed) {
+        if self.changed && !self.partial {
+            self.changed = false;
             let snapshot = Arc::new(self.snapshot.clone());
             self.latest.set(Arc::clone(&snapshot));
             plane.publish(snapshot);
         }
         readiness.set(Task::StateManager, self.synced);
-        self.pods.add_missing(plane).await;
+        if self.synced {
+            // Before the mesh is known, who is in it looks like who is not: nothing may be passed through in plaintext.
+            self.pods.add_missing(plane).await;
+        }
         readiness.set(Task::WorkloadProxyManager, self.pods.all_carried());
         for tried in self.waiting.drain(..) {
             // Whoever waited may be gone.
@@ -157,17 +167,28 @@ impl Reconciler {
 
     /// A change that says what is known already changes nothing: servers repeat themselves.
     pub(crate) fn take_mesh(&mut self, update: MeshUpdate) {
-        let before = update.changes.len();
-        let news: Vec<Change> =
-            update.changes.into_iter().filter(|change| !self.snapshot.says(change)).collect();
-        if before > 0 {
-            info!(changes = news.len(), repeated = before - news.len(), "the mesh has changed");
-        }
-        self.changed |= !news.is_empty();
-        for change in news {
+        let MeshUpdate { changes, synced, more } = update;
+        for change in changes {
+            self.counted.0 += 1;
+            if self.snapshot.says(&change) {
+                self.counted.1 += 1;
+                continue;
+            }
             self.snapshot.apply(change);
+            self.changed = true;
         }
-        self.synced |= update.synced;
+        self.partial = more;
+        if more {
+            return;
+        }
+        let (said, repeated) = std::mem::take(&mut self.counted);
+        if said > 0 {
+            info!(changes = said - repeated, repeated, "the mesh has changed");
+        }
+        if synced && !self.synced {
+            self.synced = true;
+            self.status.update(|state| state.synced = true);
+        }
     }
 
     fn take_certificate(&mut self, event: CertificateEvent) {
@@ -279,7 +300,9 @@ impl MeshFeed {
     /// What is new; waits for it. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<MeshUpdate, LocalError> {
         match self {
-            Self::Local(mesh) => mesh.changes().await.map(|changes| MeshUpdate { changes, synced: true }),
+            Self::Local(mesh) => {
+                mesh.changes().await.map(|changes| MeshUpdate { changes, synced: true, more: false })
+            }
             Self::Plane(updates) => match updates.recv().await {
                 Some(update) => Ok(update),
                 None => pending().await,

@@ -11,13 +11,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ca::{Authority, CaError};
-use crate::certificates::{CERTIFICATE_EVENTS_MAX, CertificateSource, Embedded, Spire, Wants};
+use crate::certificates::{CERTIFICATE_EVENTS_MAX, CertificateSource, Embedded, IstioCa, Spire, Wants};
+use crate::channel::HeaderError;
 use crate::crl::Crl;
 use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
 use crate::local::{LocalError, LocalMesh, PodsFile};
 use crate::pods::{Pods, Running};
 use crate::reconciler::{Latest, MeshFeed, PodFeed, Reconciler};
 use crate::status::Status;
+use crate::xds;
 use crate::zds::{Client, POD_EVENTS_MAX};
 
 /// Why a source cannot be followed.
@@ -27,8 +29,8 @@ pub enum SourceError {
     File(#[from] LocalError),
     #[error(transparent)]
     Authority(#[from] CaError),
-    #[error("{0} names a control plane that this version does not speak to")]
-    Absent(&'static str),
+    #[error(transparent)]
+    Header(#[from] HeaderError),
 }
 
 /// What outlives a run of the control thread: a run that begins goes on from it.
@@ -57,14 +59,17 @@ pub(crate) async fn open(
     let (wants, wanted) = watch::channel(Wants::new());
     let (events, certificates) = mpsc::channel(CERTIFICATE_EVENTS_MAX);
     let mut pods = Pods::new(known.running.clone(), known.status.clone());
-    let mesh = mesh_feed(environment)?;
+    let mesh = mesh_feed(environment, known, &mut clients)?;
     let pod_feed = pod_feed(environment, known, &mut pods, &mut clients).await?;
     match &environment.certificates {
         CertificateSettings::Embedded(settings) => {
             let source = Embedded::new(Authority::open(&settings.dir)?, settings.ttl);
             clients.add(source.run(wanted, events));
         }
-        CertificateSettings::Istio(_) => return Err(SourceError::Absent("CA_ADDRESS")),
+        CertificateSettings::Istio(settings) => {
+            let source = IstioCa::new(settings, &environment.mesh.cluster_id, known.status.clone())?;
+            clients.add(source.run(wanted, events));
+        }
         CertificateSettings::Spire(settings) => {
             let trust_domain = environment.mesh.trust_domain.clone();
             let source = Spire::new(settings.clone(), trust_domain, known.status.clone());
@@ -91,7 +96,9 @@ pub(crate) async fn open(
         latest: known.latest.clone(),
         status: known.status.clone(),
         changed: true,
-        synced: false,
+        partial: false,
+        counted: (0, 0),
+        synced: known.status.read(|state| state.synced),
     };
     if matches!(reconciler.mesh, MeshFeed::Local(_)) {
         let update = reconciler.mesh.next().await?;
@@ -116,12 +123,20 @@ fn beginning(mesh: &MeshFeed, environment: &Environment, known: &Known) -> Snaps
     snapshot
 }
 
-fn mesh_feed(environment: &Environment) -> Result<MeshFeed, SourceError> {
+fn mesh_feed(
+    environment: &Environment,
+    known: &Known,
+    clients: &mut Clients,
+) -> Result<MeshFeed, SourceError> {
     let settings = environment.mesh.clone();
     match &environment.mesh_source {
         MeshSource::File(path) => Ok(MeshFeed::Local(Box::new(LocalMesh::file(path, settings)))),
         MeshSource::Inline(text) => Ok(MeshFeed::Local(Box::new(LocalMesh::inline(text.clone(), settings)))),
-        MeshSource::Xds(_) => Err(SourceError::Absent("XDS_ADDRESS")),
+        MeshSource::Xds(settings) => {
+            let (client, updates) = xds::client(settings, &known.latest.get(), known.status.clone())?;
+            clients.add(client.run(watch::channel(()).1));
+            Ok(MeshFeed::Plane(updates))
+        }
     }
 }
 
@@ -162,6 +177,7 @@ impl Known {
 // === impl Clients ===
 
 impl Clients {
+    /// A client that runs once they are watched: sources that are only opened connect nowhere.
     pub(crate) fn add(&mut self, client: impl Future<Output = Infallible> + Send + 'static) {
         self.waiting.push(Box::pin(client));
     }

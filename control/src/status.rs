@@ -17,6 +17,8 @@ pub(crate) struct Status(Arc<Mutex<State>>);
 pub(crate) struct State {
     /// The control planes that are spoken to.
     pub(crate) planes: BTreeMap<Plane, PlaneStatus>,
+    /// All of the mesh was told, once at least.
+    pub(crate) synced: bool,
     /// Pods of this node, by uid.
     pub(crate) pods: BTreeMap<Arc<str>, PodStatus>,
     pub(crate) certificates: BTreeMap<Holder, CertificateStatus>,
@@ -117,6 +119,20 @@ impl Status {
                 (status.connected, status.since) = (true, SystemTime::now());
             }
         });
+    }
+
+    /// A control plane that is called now and then has answered.
+    pub(crate) fn answered(&self, plane: Plane, address: &str) {
+        let stood = self.read(|state| state.planes.get(&plane).is_some_and(|status| status.connected));
+        match stood {
+            true => self.update(|state| state.plane(plane, address).error = None),
+            false => self.connected(plane, address),
+        }
+    }
+
+    /// The connection stands, and something about it is wrong.
+    pub(crate) fn trouble(&self, plane: Plane, address: &str, error: String) {
+        self.update(|state| state.plane(plane, address).error = Some(error));
     }
 
     /// There is no connection to the control plane, and why.

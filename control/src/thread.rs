@@ -33,6 +33,7 @@ use crate::readiness::{self, Readiness, Task};
 use crate::sources::{self, Known};
 use crate::telemetry::Telemetry;
 
+pub use crate::channel::HeaderError;
 pub use crate::http::{BindError, Endpoint};
 pub use crate::sources::SourceError;
 

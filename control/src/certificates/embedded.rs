@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +9,7 @@ use engine::mesh::{Holder, Identity};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::renewals::Renewals;
+use super::renewals::{Renewals, entropy};
 use super::{CertificateEvent, CertificateSource, Wants};
 use crate::ca::Authority;
 
@@ -77,9 +76,4 @@ async fn until(wake: Option<Instant>) {
         Some(wake) => sleep_until(wake).await,
         None => std::future::pending().await,
     }
-}
-
-/// Different each time: enough to spread renewals, and nothing else.
-fn entropy() -> u64 {
-    RandomState::new().hash_one(())
 }

@@ -5,7 +5,9 @@
 //! reconciler keeps a valid one until it expires.
 
 mod embedded;
+mod istio_ca;
 mod renewals;
+mod signing;
 mod spire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,7 @@ use engine::tls::Credentials;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use embedded::Embedded;
+pub(crate) use istio_ca::IstioCa;
 pub(crate) use spire::Spire;
 
 /// Answers that wait for the reconciler. A source that is further ahead waits.

@@ -5,6 +5,7 @@
 //! use goes on being used meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use engine::mesh::Identity;
@@ -29,6 +30,8 @@ struct Due {
     at: Instant,
     /// How often it failed in a row.
     failures: u32,
+    /// The end of the certificate in use.
+    expires: Option<Instant>,
 }
 
 impl Renewals {
@@ -42,7 +45,7 @@ impl Renewals {
         }
         for identity in wanted {
             if !self.due.contains_key(identity) {
-                self.due.insert(identity.clone(), Due { at: now, failures: 0 });
+                self.due.insert(identity.clone(), Due { at: now, failures: 0, expires: None });
             }
         }
         released
@@ -58,21 +61,36 @@ impl Renewals {
         self.due.values().map(|due| due.at).min()
     }
 
-    /// A certificate that is good for `lifetime` from now on was issued.
-    pub(crate) fn issued(&mut self, identity: &Identity, lifetime: Duration, now: Instant, entropy: u64) {
+    /// It is being asked for: it is due again only if there is no answer until then.
+    pub(crate) fn asked(&mut self, identity: &Identity, until: Instant) {
         if let Some(due) = self.due.get_mut(identity) {
-            *due = Due { at: now + shortened(lifetime / 2, entropy), failures: 0 };
+            due.at = until;
         }
     }
 
-    /// None could be issued.
+    /// A certificate that is good for `lifetime` from now on was issued.
+    pub(crate) fn issued(&mut self, identity: &Identity, lifetime: Duration, now: Instant, entropy: u64) {
+        if let Some(due) = self.due.get_mut(identity) {
+            let expires = Some(now + lifetime);
+            *due = Due { at: now + shortened(lifetime / 2, entropy), failures: 0, expires };
+        }
+    }
+
+    /// None could be issued. The last try is not later than the end of the certificate in use.
     pub(crate) fn failed(&mut self, identity: &Identity, now: Instant, entropy: u64) {
         if let Some(due) = self.due.get_mut(identity) {
             let doubled = RENEWAL_RETRY_SECONDS_MIN << due.failures.min(16);
             let pause = Duration::from_secs(doubled.min(RENEWAL_RETRY_SECONDS_MAX));
-            *due = Due { at: now + shortened(pause, entropy), failures: due.failures.saturating_add(1) };
+            let last = due.expires.filter(|expires| *expires > now);
+            due.at = last.into_iter().fold(now + shortened(pause, entropy), Instant::min);
+            due.failures = due.failures.saturating_add(1);
         }
     }
+}
+
+/// Different each time: enough to spread renewals, and nothing else.
+pub(crate) fn entropy() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 /// The pause, less up to a fifth of it.
@@ -140,6 +158,33 @@ mod tests {
         renewals.issued(&identity("cart"), HOUR, now, 0);
         renewals.failed(&identity("cart"), now, 1_000);
         assert_eq!(renewals.next(), Some(now + Duration::from_millis(800)));
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_not_slept_through() {
+        let (mut renewals, now) = (Renewals::default(), Instant::now());
+        let seconds = |seconds| Duration::from_secs(seconds);
+        renewals.want(&wanted(&["cart"]), now);
+        renewals.issued(&identity("cart"), seconds(100), now, 0);
+        for _ in 0..7 {
+            renewals.failed(&identity("cart"), now, 0);
+        }
+        assert_eq!(renewals.next(), Some(now + seconds(64)));
+        renewals.failed(&identity("cart"), now + seconds(64), 0);
+        assert_eq!(renewals.next(), Some(now + seconds(100)));
+        renewals.failed(&identity("cart"), now + seconds(100), 0);
+        assert_eq!(renewals.next(), Some(now + seconds(250)));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_not_asked_for_again_at_once() {
+        let (mut renewals, now) = (Renewals::default(), Instant::now());
+        renewals.want(&wanted(&["cart"]), now);
+        renewals.asked(&identity("cart"), now + HOUR);
+        assert!(renewals.due(now).is_empty());
+        assert_eq!(renewals.due(now + HOUR), [identity("cart")]);
+        renewals.failed(&identity("cart"), now, 0);
+        assert_eq!(renewals.next(), Some(now + Duration::from_secs(1)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What is written down locally (`LOCAL_XDS_PATH`, `RINGWAY_PODS_PATH`, `RINGWAY_CA_DIR`) goes before a control plane
 //! that is named as well, with a warning: charts name control planes whether they are there or not.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -310,6 +311,20 @@ impl Endpoint {
             return Err(accepted());
         }
         Ok(if tls { Self::Tls { host, port } } else { Self::Plain { host, port } })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = |host: &str, port: &u16| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        match self {
+            Self::Tls { host, port } => write!(f, "https://{}", authority(host, port)),
+            Self::Plain { host, port } => write!(f, "http://{}", authority(host, port)),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
     }
 }
 

@@ -20,4 +20,5 @@ pub use contents::Contents;
 pub use error::LocalError;
 pub use mesh::LocalMesh;
 pub use pods::{LocalPod, PodChanges, PodsFile};
+pub(crate) use policy_document::refuse_unsound;
 pub use watched::{FILE_BYTES_MAX, POLL_INTERVAL_MS, STANDSTILL_MS, WatchError, Watched};

@@ -83,27 +83,15 @@ const STRING_MATCHES: &[&str] = &["Exact", "Prefix", "Suffix", "Presence"];
 
 impl PolicyDocument {
     pub(super) fn into_policy(self) -> Result<Policy, String> {
-        let (name, namespace) = (self.name, self.namespace);
-        if name.is_empty() {
-            return Err(format!("a policy of namespace `{namespace}` has no name: give it one"));
-        }
-        if self.scope == ScopeDocument::Namespace && namespace.is_empty() {
-            return Err(format!(
-                "policy {name} has the scope Namespace but no namespace: name one, or write `scope: Global`"
-            ));
-        }
-        let clause = |clause: List<MatchDocument>| -> Result<Clause, String> {
-            let matches = clause.0.into_iter().map(MatchDocument::into_match);
-            Ok(Clause { matches: matches.collect::<Result<_, _>>()? })
+        let clause = |clause: List<MatchDocument>| Clause {
+            matches: clause.0.into_iter().map(MatchDocument::into_match).collect(),
         };
-        let rule = |rule: List<List<MatchDocument>>| -> Result<Rule, String> {
-            Ok(Rule { clauses: rule.0.into_iter().map(clause).collect::<Result<_, _>>()? })
-        };
-        let rules: Result<_, _> = self.rules.0.into_iter().map(rule).collect();
-        Ok(Policy {
-            rules: rules.map_err(|problem| format!("policy {namespace}/{name}: {problem}"))?,
-            name: name.into(),
-            namespace: namespace.into(),
+        let rule =
+            |rule: List<List<MatchDocument>>| Rule { clauses: rule.0.into_iter().map(clause).collect() };
+        let policy = Policy {
+            rules: self.rules.0.into_iter().map(rule).collect(),
+            name: self.name.into(),
+            namespace: self.namespace.into(),
             scope: match self.scope {
                 ScopeDocument::Global => Scope::Global,
                 ScopeDocument::Namespace => Scope::Namespace,
@@ -114,23 +102,40 @@ impl PolicyDocument {
                 ActionDocument::Deny => Action::Deny,
             },
             dry_run: self.dry_run,
-        })
+        };
+        refuse_unsound(&policy)?;
+        Ok(policy)
     }
 }
 
+/// What no policy may be, whoever describes it.
+pub(crate) fn refuse_unsound(policy: &Policy) -> Result<(), String> {
+    let Policy { name, namespace, .. } = policy;
+    if name.is_empty() {
+        return Err(format!("a policy of namespace `{namespace}` has no name: give it one"));
+    }
+    if policy.scope == Scope::Namespace && namespace.is_empty() {
+        return Err(format!(
+            "policy {name} has the scope Namespace but no namespace: name one, or write `scope: Global`"
+        ));
+    }
+    let matches = policy.rules.iter().flat_map(|rule| &rule.clauses).flat_map(|clause| &clause.matches);
+    for principal in matches.flat_map(|found| found.principals.any_of.iter().chain(&found.principals.none_of))
+    {
+        refuse_scheme(principal).map_err(|problem| format!("policy {namespace}/{name}: {problem}"))?;
+    }
+    Ok(())
+}
+
 impl MatchDocument {
-    fn into_match(self) -> Result<Match, String> {
+    fn into_match(self) -> Match {
         let texts = |texts: List<StringMatchDocument>| texts.0.into_iter().map(|text| text.0).collect();
         let blocks = |blocks: List<Written<IpNet>>| blocks.0.into_iter().map(|block| block.0).collect();
         let ports = |ports: List<Port>| ports.0.into_iter().map(|port| port.0).collect();
         let accounts = |accounts: List<AccountDocument>| accounts.0.into_iter().map(Into::into).collect();
-        let principals = Values { any_of: texts(self.principals), none_of: texts(self.not_principals) };
-        for principal in principals.any_of.iter().chain(&principals.none_of) {
-            refuse_scheme(principal)?;
-        }
-        Ok(Match {
+        Match {
             namespaces: Values { any_of: texts(self.namespaces), none_of: texts(self.not_namespaces) },
-            principals,
+            principals: Values { any_of: texts(self.principals), none_of: texts(self.not_principals) },
             service_accounts: Values {
                 any_of: accounts(self.service_accounts),
                 none_of: accounts(self.not_service_accounts),
@@ -144,7 +149,7 @@ impl MatchDocument {
                 any_of: ports(self.destination_ports),
                 none_of: ports(self.not_destination_ports),
             },
-        })
+        }
     }
 }
 

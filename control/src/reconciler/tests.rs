@@ -203,7 +203,7 @@ async fn what_is_known_already_is_not_published_again() {
     };
     workload("a");
     let update = open.reconciler.mesh.next().await.unwrap();
-    let again = MeshUpdate { changes: update.changes.clone(), synced: true };
+    let again = MeshUpdate { changes: update.changes.clone(), synced: true, more: false };
     open.reconciler.take_mesh(update);
     open.reconciler.settle(&plane, &readiness).await;
     assert!(asked(&plane, "publish"));

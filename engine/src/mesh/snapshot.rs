@@ -183,10 +183,11 @@ impl Snapshot {
         self.certificates.iter()
     }
 
-    /// Whether a change would change nothing.
+    /// Whether a change would change nothing. A workload that another one took an address from takes it back when it is
+    /// named again.
     pub fn says(&self, change: &Change) -> bool {
         match change {
-            Change::UpsertWorkload(workload) => self.workload(&workload.uid) == Some(workload),
+            Change::UpsertWorkload(workload) => self.workloads.holds(workload),
             Change::RemoveWorkload(uid) => self.workload(uid).is_none(),
             Change::UpsertService(service) => self.service(&service.key) == Some(service),
             Change::RemoveService(key) => self.service(key).is_none(),

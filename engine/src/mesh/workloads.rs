@@ -51,6 +51,14 @@ impl Workloads {
         })
     }
 
+    /// Whether the workload is there as it is, and is the one that its addresses and its names mean.
+    pub(super) fn holds(&self, workload: &Workload) -> bool {
+        let is_it = |found: Option<&Arc<Workload>>| found.is_some_and(|found| found.uid == workload.uid);
+        self.by_uid(&workload.uid).is_some_and(|known| **known == *workload)
+            && workload.own_addresses().all(|address| is_it(self.by_address(&address)))
+            && is_it(self.by_pod.latest(&PodKey::of(workload)))
+    }
+
     pub(super) fn endpoints(&self, service: &ServiceName) -> impl Iterator<Item = &Arc<Workload>> {
         self.endpoints.get(service).into_iter().flat_map(RedBlackTreeMapSync::values)
     }
@@ -157,6 +165,20 @@ mod tests {
         assert!(!workloads.remove("b"));
         assert_eq!(uid(workloads.by_address(&at("/10.0.0.1"))), None);
         assert_eq!(workloads.len(), 0);
+    }
+
+    #[test]
+    fn a_workload_that_lost_an_address_is_not_held() {
+        let mut workloads = Workloads::default();
+        let (first, second) = (with_ips("a", &["10.0.0.1"]), with_ips("b", &["10.0.0.1"]));
+        workloads.upsert(Arc::clone(&first));
+        assert!(workloads.holds(&first));
+        assert!(!workloads.holds(&with_ips("a", &["10.0.0.2"])), "another version of it");
+        workloads.upsert(Arc::clone(&second));
+        assert!(workloads.holds(&second));
+        assert!(!workloads.holds(&first), "its address is another's");
+        workloads.upsert(Arc::clone(&first));
+        assert!(workloads.holds(&first));
     }
 
     #[test]

@@ -1,0 +1,236 @@
+//! One stream to the server at a time, opened again when it ends, for ever.
+//!
+//! Exactly one: Cilium's agent shares its events among all the streams that are open (contract 2.4). What was said
+//! stays in force while there is none.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::mem::take;
+use std::time::Duration;
+
+use prost::Message;
+use proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
+use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status as CallStatus, Streaming};
+use tracing::{debug, info, warn};
+
+use super::session::{Kind, Refusals, Session, answer};
+use crate::backoff::Backoff;
+use crate::channel::{Dialer, MESSAGE_BYTES_MAX, explain};
+use crate::reconciler::MeshUpdate;
+use crate::status::{Plane, Status};
+
+/// Changes that are handed over at a time: a millisecond's work, after which others get their turn.
+const CHANGES_PER_UPDATE_MAX: usize = 512;
+
+/// Answers that the server has not taken yet. One that lets so many lie does not read.
+const ANSWERS_MAX: usize = 256;
+
+/// A stream that lived so long was no failure. One that is cut sooner each time, as by a server that fails at what we
+/// ask, is opened less and less often.
+const STEADY_SECONDS: u64 = 10;
+
+/// The client of an xDS server.
+pub(crate) struct XdsClient {
+    dialer: Dialer,
+    node: Node,
+    session: Session,
+    updates: mpsc::Sender<MeshUpdate>,
+    status: Status,
+    backoff: Backoff,
+    /// What was last logged about the connection.
+    logged: String,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+struct Ended {
+    /// As the contract's metric calls it.
+    reason: &'static str,
+    /// None if we were told to end it.
+    error: Option<String>,
+}
+
+impl XdsClient {
+    pub(super) fn new(
+        dialer: Dialer,
+        node: Node,
+        session: Session,
+        updates: mpsc::Sender<MeshUpdate>,
+        status: Status,
+    ) -> Self {
+        let (backoff, logged) = (Backoff::default(), String::new());
+        Self { dialer, node, session, updates, status, backoff, logged }
+    }
+
+    /// Follows the server. At each word of `reopen` the stream is opened anew: another process that shared it is gone.
+    pub(crate) async fn run(mut self, mut reopen: watch::Receiver<()>) -> Infallible {
+        loop {
+            let began = Instant::now();
+            let ended = match self.stream(&mut reopen).await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            };
+            self.tell_end(&ended);
+            if began.elapsed() >= Duration::from_secs(STEADY_SECONDS) {
+                self.backoff.reset();
+            }
+            if ended.error.is_some() {
+                sleep(self.backoff.next()).await;
+            }
+        }
+    }
+
+    /// One stream, from its beginning to its end.
+    async fn stream(&mut self, reopen: &mut watch::Receiver<()>) -> Result<Infallible, Ended> {
+        let (answers, requests) = mpsc::channel(ANSWERS_MAX);
+        let mut responses = tokio::select! {
+            opened = self.open(&answers, requests) => opened?,
+            () = told(reopen) => return Err(Ended::told()),
+        };
+        let address = self.dialer.address();
+        info!(address, "the xDS stream is open");
+        self.status.connected(Plane::Xds, &address);
+        self.logged.clear();
+        loop {
+            let next = tokio::select! {
+                next = responses.message() => next,
+                () = told(reopen) => return Err(Ended::told()),
+            };
+            let response = next.map_err(|status| Ended::of(&status))?.ok_or_else(Ended::complete)?;
+            let answer = self.take(response).await;
+            answers.try_send(answer).map_err(|_| Ended::unread())?;
+        }
+    }
+
+    /// The requests wait in the stream when it is opened: a server may send nothing before it has read them.
+    async fn open(
+        &mut self,
+        answers: &mpsc::Sender<DeltaDiscoveryRequest>,
+        requests: mpsc::Receiver<DeltaDiscoveryRequest>,
+    ) -> Result<Streaming<DeltaDiscoveryResponse>, Ended> {
+        let channel = self.dialer.connect().await.map_err(|error| Ended::unconnected(error.to_string()))?;
+        for request in self.session.begin(&self.node) {
+            // There is room: the channel is new.
+            answers.try_send(request).map_err(|_| Ended::unread())?;
+        }
+        let mut client = AggregatedDiscoveryServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let opened = client.delta_aggregated_resources(ReceiverStream::new(requests)).await;
+        opened.map(tonic::Response::into_inner).map_err(|status| Ended::of(&status))
+    }
+
+    /// Hands over what a response says, in parts, and returns what answers it.
+    async fn take(&mut self, response: DeltaDiscoveryResponse) -> DeltaDiscoveryRequest {
+        let bytes = response.encoded_len() as u64;
+        let DeltaDiscoveryResponse { resources, type_url, nonce, removed_resources, .. } = response;
+        let mut refusals = Refusals::default();
+        let Some(kind) = Kind::of(&type_url) else {
+            refusals.add(format!("{type_url} was not asked for"));
+            self.tell_refusals(&refusals);
+            return answer(type_url, nonce, &refusals);
+        };
+        self.status.update(|state| {
+            let (messages, total) = state.xds_messages.entry(type_url.clone()).or_default();
+            (*messages, *total) = (*messages + 1, *total + bytes);
+        });
+        debug!(type_url, resources = resources.len(), removed = removed_resources.len(), "an xDS response");
+        let mut changes = Vec::new();
+        for resource in resources {
+            if let Err(refusal) = self.session.upsert(kind, resource, &mut changes) {
+                refusals.add(refusal);
+            }
+            self.hand_over_part(&mut changes).await;
+        }
+        for name in removed_resources {
+            self.session.remove(kind, &name, &mut changes);
+            self.hand_over_part(&mut changes).await;
+        }
+        let synced = self.session.answered(kind, &mut changes);
+        self.hand_over(MeshUpdate { changes, synced, more: false }).await;
+        self.tell_refusals(&refusals);
+        answer(type_url, nonce, &refusals)
+    }
+
+    async fn hand_over_part(&self, changes: &mut Vec<engine::mesh::Change>) {
+        if changes.len() < CHANGES_PER_UPDATE_MAX {
+            return;
+        }
+        self.hand_over(MeshUpdate { changes: take(changes), synced: false, more: true }).await;
+        yield_now().await;
+    }
+
+    async fn hand_over(&self, update: MeshUpdate) {
+        if self.updates.send(update).await.is_err() {
+            // Nobody listens any more: this task is about to be dropped.
+            pending::<()>().await;
+        }
+    }
+
+    fn tell_refusals(&self, refusals: &Refusals) {
+        let Some(text) = refusals.text() else { return };
+        let told: String = text.chars().take(1_000).collect();
+        warn!(refused = told, "the xDS server sends what cannot be used; it is told, and the rest is used");
+        self.status.trouble(
+            Plane::Xds,
+            &self.dialer.address(),
+            format!("the server sends what cannot be used: {told}"),
+        );
+    }
+
+    fn tell_end(&mut self, ended: &Ended) {
+        let Ended { reason, error } = ended;
+        self.status.update(|state| *state.xds_terminations.entry(reason).or_default() += 1);
+        let error = error.clone().unwrap_or_else(|| "opening the stream anew".to_owned());
+        let address = self.dialer.address();
+        self.status.disconnected(Plane::Xds, &address, error.clone());
+        if self.logged == error {
+            debug!(reason, error, "no xDS stream");
+            return;
+        }
+        warn!(address, reason, error, "no xDS stream; the mesh stays what it was");
+        self.logged = error;
+    }
+}
+
+/// Waits for a word; for ever if there is nobody to say one.
+async fn told(reopen: &mut watch::Receiver<()>) {
+    if reopen.changed().await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    fn told() -> Self {
+        Self { reason: "Reconnect", error: None }
+    }
+
+    fn complete() -> Self {
+        Self { reason: "Complete", error: Some("the server ended the stream".to_owned()) }
+    }
+
+    fn unconnected(error: String) -> Self {
+        Self { reason: "ConnectionError", error: Some(error) }
+    }
+
+    fn unread() -> Self {
+        let error = format!("the server has not read {ANSWERS_MAX} answers of ours: see whether it hangs");
+        Self { reason: "Error", error: Some(error) }
+    }
+
+    fn of(status: &CallStatus) -> Self {
+        let reason = match status.code() {
+            Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => "Reconnect",
+            Code::Unavailable => "ConnectionError",
+            _ => "Error",
+        };
+        Self { reason, error: Some(explain(status)) }
+    }
+}
