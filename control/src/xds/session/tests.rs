@@ -274,7 +274,7 @@ fn an_answer_takes_a_response_or_names_what_was_refused() {
     let mut refusals = Refusals::default();
     refusals.add("a: bad".to_owned());
     refusals.add("b: worse".to_owned());
-    let nack = answer(url.clone(), "nonce".to_owned(), &refusals);
+    let nack = answer(url, "nonce".to_owned(), &refusals);
     let detail = nack.error_detail.unwrap();
     assert_eq!((detail.code, &*detail.message), (0, "a: bad; b: worse"));
     assert_eq!(nack.response_nonce, "nonce");
