@@ -20,9 +20,13 @@ use super::error::ConnectError;
 use super::{CONNECT_SECONDS_MAX, tls};
 use crate::environment::{ChannelSettings, Endpoint};
 
-/// When a silent TCP connection is probed, how often, and how many probes may go unanswered (contract 2.6).
+/// When a silent TCP connection is probed (contract 2.6).
 const KEEPALIVE_IDLE_SECONDS: u32 = 300;
+
+/// The pause between probes.
 const KEEPALIVE_INTERVAL_SECONDS: u32 = 75;
+
+/// Probes that may go unanswered. Pings of HTTP/2 notice it earlier.
 const KEEPALIVE_PROBES_MAX: u32 = 9;
 
 /// Connects to where the settings say, whatever it is asked for.
