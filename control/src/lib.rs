@@ -5,7 +5,6 @@ mod access_log;
 mod admin;
 mod backoff;
 pub mod ca;
-#[allow(dead_code)]
 mod certificates;
 mod channel;
 mod crl;
@@ -21,14 +20,12 @@ pub mod netns;
 mod plane;
 pub mod pods;
 mod readiness;
-#[allow(dead_code)]
 mod reconciler;
 pub mod redirect;
 pub mod reports;
 mod sources;
 #[cfg(test)]
 mod stand_in;
-#[allow(dead_code)]
 mod status;
 mod telemetry;
 pub mod thread;
