@@ -3,7 +3,9 @@
 //! Paths, methods and answers are ztunnel's (contract 1.15) as far as it has them; `/status`, `/explain` and `/flows` are
 //! ours. Nothing here ever holds a private key.
 
+mod config_dump;
 mod diagnosis;
+mod explain;
 mod flows;
 mod index;
 mod logging;
@@ -15,7 +17,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{any, get, post};
+use serde_json::Value;
 use tracing::info;
+
+pub(crate) use config_dump::config;
 
 use crate::figures::Figures;
 use crate::flows::Flows;
@@ -33,16 +38,20 @@ pub(crate) struct Admin {
     pub(crate) shutdown: Shutdown,
     /// `NODE_NAME`
     pub(crate) node: Option<Arc<str>>,
+    /// What of the environment is shown.
+    pub(crate) config: Arc<Value>,
 }
 
 /// What is served on the admin port.
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index::page))
+        .route("/config_dump", get(config_dump::stream))
         .route("/logging", any(logging::change))
         .route("/quitquitquit", post(quit))
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/explain", get(explain::answer))
         .route("/flows", get(flows::stream))
         .route("/status", get(status::report))
         .with_state(admin)

@@ -18,6 +18,7 @@ use engine::tls::Credentials;
 use tokio::sync::Notify;
 
 use crate::environment::{Environment, Machine};
+use crate::local::LocalMesh;
 use crate::plane::DataPlane;
 
 #[derive(Default)]
@@ -144,6 +145,14 @@ pub(crate) fn completed(port: u16) -> Observation {
         flag: ResponseFlag::None,
         refused: false,
     }))
+}
+
+/// What a file with this text says of the mesh.
+pub(crate) async fn mesh(text: &str) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let mut file = LocalMesh::inline(text.to_owned(), snapshot.settings().clone());
+    file.changes().await.unwrap().into_iter().for_each(|change| snapshot.apply(change));
+    snapshot
 }
 
 /// A workload of the namespace `shop` in the mesh.

@@ -245,6 +245,7 @@ impl<P: DataPlane> Work<P> {
                 flows,
                 shutdown: self.shutdown.clone(),
                 node: self.environment.node_name.as_deref().map(Arc::from),
+                config: Arc::new(admin::config(&self.environment)),
             }),
         }
     }

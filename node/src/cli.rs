@@ -32,8 +32,41 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: Redirect,
     },
+    /// Say how a running proxy is: pods, certificates, control planes, what is wrong and what to do
+    Status {
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Say what would become of a connection, and why
+    Explain {
+        /// namespace/pod or an IP address
+        source: String,
+        /// namespace/pod, namespace/service, a hostname or an IP address, with or without :PORT
+        destination: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Print the last connections, one a line
+    Flows {
+        /// Go on with those that come
+        #[arg(long, short)]
+        follow: bool,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Print the version
     Version,
+}
+
+/// Which proxy is asked, and how its answer is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Asked {
+    /// The proxy's admin address
+    #[arg(long, value_name = "HOST:PORT", env = "RINGWAY_ADMIN", default_value = "127.0.0.1:15000")]
+    pub(crate) admin: String,
+    /// Print the answer as it comes, for machines
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn questions_to_a_running_proxy() {
+        let status = parse(&["status", "--json", "--admin", "[::1]:15000"]).unwrap();
+        assert!(matches!(status, Command::Status { asked: Asked { json: true, .. } }));
+        let explain = parse(&["explain", "shop/cart", "10.0.0.1:80"]).unwrap();
+        assert!(matches!(explain, Command::Explain { asked: Asked { json: false, .. }, .. }));
+        assert!(matches!(parse(&["flows", "--follow"]), Ok(Command::Flows { follow: true, .. })));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for arguments in [
             &["serve"][..],
@@ -116,6 +158,8 @@ mod tests {
             &["redirect", "add"],
             &["redirect", "show", "--netns", "/x", "--all"],
             &["redirect", "show", "--netns", "/x", "--pods", "y"],
+            &["explain", "shop/cart"],
+            &["status", "--admin"],
             &["--bogus"],
         ] {
             assert!(parse(arguments).unwrap_err().use_stderr(), "{arguments:?}");

@@ -1,6 +1,7 @@
 //! `ringway`: mutual TLS for pods, without touching the applications.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod cli;
 mod preflight;
 mod proxy;
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
         Command::Proxy { .. } => proxy::run(),
         Command::Check => preflight::run(),
         Command::Redirect { action } => redirect::run(&action),
+        Command::Status { asked } => ask::status(&asked),
+        Command::Explain { source, destination, asked } => ask::explain(&asked, &source, &destination),
+        Command::Flows { follow, asked } => ask::flows(&asked, follow),
         Command::Version => {
             println!("ringway {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

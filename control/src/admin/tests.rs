@@ -11,7 +11,7 @@ use crate::http::{self, Endpoint, Reach};
 use crate::reports::{FlowLine, StatusReport};
 use crate::stand_in::{StandIn, completed, environment};
 
-fn admin() -> (Admin, Questions) {
+pub(super) fn admin() -> (Admin, Questions) {
     let (figures, questions) = channel();
     let admin = Admin {
         known: Known::new(&environment(&[])),
@@ -20,6 +20,7 @@ fn admin() -> (Admin, Questions) {
         flows: Flows::new(),
         shutdown: Shutdown(watch::Sender::new(false)),
         node: Some("node-1".into()),
+        config: Arc::new(config(&environment(&[]))),
     };
     (admin, questions)
 }
@@ -37,6 +38,10 @@ async fn paths_and_methods_as_a_table() {
         ("GET", "/debug/pprof/profile?seconds=1&frequency=10", 501, "perf record"),
         ("GET", "/debug/pprof/heap", 501, "allocator"),
         ("GET", "/flows", 200, ""),
+        ("GET", "/explain", 400, "missing field `source`"),
+        ("GET", "/explain?source=a&destination=b", 400, "neither an IP address nor namespace/pod"),
+        ("GET", "/explain?source=10.0.0.1&destination=10.0.0.2", 200, "\"outcome\":\"plaintext\""),
+        ("POST", "/config_dump", 405, ""),
         ("POST", "/flows", 405, ""),
         ("POST", "/status", 405, ""),
     ] {

@@ -1,0 +1,243 @@
+//! What would become of a connection, and why: the decisions of the data plane, made once more on the snapshot that it
+//! has, and put into words.
+//!
+//! Both ends are looked at as if their pods were here. What the proxy of another node knows may differ for a moment; its
+//! certificates cannot be seen from here at all.
+
+mod parties;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use engine::mesh::{
+    Authority, Decision, HboneRoute, Identity, Inbound, Refusal, Route, Snapshot, Workload, authorise,
+    deliver, route,
+};
+
+use crate::reports::{Explanation, Outcome, Step};
+use crate::status::{PodStatus, seconds_left};
+use parties::{Destination, Source};
+
+pub(crate) use parties::Unclear;
+
+/// What is known when somebody asks.
+pub(crate) struct Replay<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    /// Pods of this node, by uid.
+    pub(crate) pods: &'a BTreeMap<Arc<str>, PodStatus>,
+    pub(crate) now: SystemTime,
+    /// Picks among equal endpoints of a service.
+    pub(crate) entropy: u64,
+}
+
+/// The steps taken so far.
+#[derive(Default)]
+struct Story(Vec<Step>);
+
+impl Replay<'_> {
+    /// Both are told as `namespace/pod` or an IP address, the destination with a port, or as a service.
+    pub(crate) fn explain(&self, source: &str, destination: &str) -> Result<Explanation, Unclear> {
+        let source = Source::find(self.snapshot, source)?;
+        let destination = Destination::find(self.snapshot, destination, source.namespace())?;
+        let mut story = Story::default();
+        let outcome = self.replay(&source, &destination, &mut story);
+        Ok(Explanation {
+            source: source.to_string(),
+            destination: destination.to_string(),
+            outcome,
+            steps: story.0,
+        })
+    }
+
+    fn replay(&self, source: &Source, destination: &Destination, story: &mut Story) -> Outcome {
+        let workload = match source {
+            Source::Workload(workload) => workload,
+            Source::Outside(ip) => {
+                story.tell(
+                    "source",
+                    format!(
+                        "{ip} is no workload of the mesh: its connections are not captured, and prove nothing"
+                    ),
+                );
+                return self.outside(*ip, destination, story);
+            }
+        };
+        story.tell("source", self.place(workload));
+        story.tell("destination", destination.finding());
+        match route(self.snapshot, workload, destination.address, self.entropy) {
+            Route::Refuse(refusal) => refuse(story, "route", &refusal),
+            Route::Passthrough { target, workload: None, .. } => {
+                let what = format!(
+                    "{target} is no workload of the mesh: it is passed through as it is, in plaintext"
+                );
+                story.tell("route", what);
+                Outcome::Plaintext
+            }
+            Route::Passthrough { target, workload: Some(to), .. } => {
+                let what = format!("{} is not reached through tunnels: plaintext to {target}", name(&to));
+                story.tell("route", what);
+                self.plain_to(&to, source_ip(workload), target, story)
+            }
+            Route::Hbone(found) => self.through_tunnel(workload, &found, story),
+        }
+    }
+
+    /// A client that no proxy serves: its connection comes in as plain TCP.
+    fn outside(&self, ip: IpAddr, destination: &Destination, story: &mut Story) -> Outcome {
+        story.tell("destination", destination.finding());
+        match self.snapshot.workload_by_ip(destination.address.ip()) {
+            Some(to) => self.plain_to(to, Some(ip), destination.address, story),
+            None => {
+                story.tell(
+                    "route",
+                    "neither end is a workload of the mesh: the proxy is not involved".to_owned(),
+                );
+                Outcome::Plaintext
+            }
+        }
+    }
+
+    fn through_tunnel(&self, from: &Workload, found: &HboneRoute, story: &mut Story) -> Outcome {
+        let HboneRoute { workload: to, target, authority, identities, .. } = found;
+        let expected = identities.iter().map(Identity::to_string).collect::<Vec<_>>().join(" or ");
+        story.tell(
+            "route",
+            format!("to {} through a tunnel to {target}; its proxy must prove {expected}", name(to)),
+        );
+        if !self.certificate(from, story) || !self.certificate(to, story) {
+            return Outcome::Refused;
+        }
+        let asked = Authority::Address(*authority);
+        let delivery = match deliver(self.snapshot, to, authority.ip(), &asked) {
+            Ok(delivery) => delivery,
+            Err(refusal) => return refuse(story, "deliver", &refusal),
+        };
+        story.tell("deliver", format!("{} gets it on port {}", name(to), delivery.target.port()));
+        let Some(source) = source_ip(from) else {
+            story.tell(
+                "authorise",
+                "the source has no address of its own, by which policies could know it".to_owned(),
+            );
+            return Outcome::Encrypted;
+        };
+        let inbound =
+            Inbound { identity: Some(&from.identity), source, destination: delivery.target, workload: to };
+        self.judge(&inbound, Outcome::Encrypted, story)
+    }
+
+    /// Captured on 15006 if the pod is served, else not seen at all.
+    fn plain_to(
+        &self,
+        to: &Workload,
+        source: Option<IpAddr>,
+        target: SocketAddr,
+        story: &mut Story,
+    ) -> Outcome {
+        story.tell("destination", self.place(to));
+        let Some(source) = source else { return Outcome::Plaintext };
+        let inbound = Inbound { identity: None, source, destination: target, workload: to };
+        self.judge(&inbound, Outcome::Plaintext, story)
+    }
+
+    fn judge(&self, inbound: &Inbound<'_>, allowed: Outcome, story: &mut Story) -> Outcome {
+        let verdict = authorise(self.snapshot, inbound);
+        let who =
+            inbound.identity.map_or_else(|| "a client without identity".to_owned(), Identity::to_string);
+        let outcome = match verdict.decision {
+            Decision::Allow { policy: None } => {
+                story.tell("authorise", format!("no policy stands against {who}, and none is needed"));
+                allowed
+            }
+            Decision::Allow { policy: Some(policy) } => {
+                story.tell("authorise", format!("policy {policy} allows {who}"));
+                allowed
+            }
+            Decision::Deny(denial) => {
+                let cure = "change the policy, or connect from a workload that it allows";
+                story.stop("authorise", format!("{who} is denied: {denial}"), cure);
+                Outcome::Denied
+            }
+        };
+        for finding in verdict.dry_run {
+            story.tell("dry run", finding.to_string());
+        }
+        outcome
+    }
+
+    /// Whether a pod of this node could prove its identity. That of another node is taken on trust.
+    fn certificate(&self, workload: &Workload, story: &mut Story) -> bool {
+        let Some(uid) = self.uid(workload) else {
+            story.tell("certificate", format!("that of {} is with the proxy of its node", name(workload)));
+            return true;
+        };
+        let identity = &workload.identity;
+        let cure = "see ringway status for why";
+        match self.snapshot.credentials(identity, uid) {
+            None => {
+                story.stop("certificate", format!("there is none for {identity}"), cure);
+                false
+            }
+            Some(credentials) => {
+                let left = seconds_left(credentials.not_after, self.now);
+                if left <= 0 {
+                    story.stop("certificate", format!("that of {identity} ended {} s ago", -left), cure);
+                    return false;
+                }
+                story.tell("certificate", format!("{identity}, valid for {left} s"));
+                true
+            }
+        }
+    }
+
+    /// Who the workload is, and whose pod.
+    fn place(&self, workload: &Workload) -> String {
+        let what = format!("{} is the workload {} ({})", name(workload), workload.uid, workload.identity);
+        if self.uid(workload).is_some() {
+            return format!("{what}, a pod that this proxy serves");
+        }
+        match &*workload.node {
+            "" => format!("{what}, not of this node: its own proxy decides, with its own view of the mesh"),
+            node => format!("{what} on node {node}: the proxy there decides, with its own view of the mesh"),
+        }
+    }
+
+    /// Of a pod of this node.
+    fn uid(&self, workload: &Workload) -> Option<&Arc<str>> {
+        let is_it = |pod: &PodStatus| {
+            pod.name == workload.name
+                && pod.namespace == *workload.namespace()
+                && pod.service_account == *workload.service_account()
+        };
+        self.pods.iter().find(|(_, pod)| is_it(pod)).map(|(uid, _)| uid)
+    }
+}
+
+fn refuse(story: &mut Story, step: &'static str, refusal: &Refusal) -> Outcome {
+    story.stop(step, refusal.to_string(), refusal.cure());
+    Outcome::Refused
+}
+
+fn name(workload: &Workload) -> String {
+    format!("{}/{}", workload.namespace(), workload.name)
+}
+
+fn source_ip(workload: &Workload) -> Option<IpAddr> {
+    workload.ips.first().copied()
+}
+
+// === impl Story ===
+
+impl Story {
+    fn tell(&mut self, step: &'static str, finding: String) {
+        self.0.push(Step { step: step.to_owned(), finding, cure: None });
+    }
+
+    fn stop(&mut self, step: &'static str, finding: String, cure: &str) {
+        self.0.push(Step { step: step.to_owned(), finding, cure: Some(cure.to_owned()) });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use engine::mesh::Holder;
+use tempfile::TempDir;
+
+use super::*;
+use crate::ca::Authority;
+use crate::stand_in::mesh;
+
+const MESH: &str = "
+workloads:
+- {uid: u1, name: client, namespace: shop, serviceAccount: client, workloadIps: [10.0.0.1], protocol: HBONE, node: n1}
+- uid: u2
+  name: cart
+  namespace: shop
+  serviceAccount: cart
+  workloadIps: [10.0.0.2]
+  protocol: HBONE
+  node: n2
+  services: {shop/cart.shop.svc.cluster.local: {80: 8080}}
+- {uid: u3, name: legacy, namespace: shop, serviceAccount: legacy, workloadIps: [10.0.0.3], protocol: TCP, node: n2}
+- uid: u4
+  name: bank
+  namespace: bank
+  serviceAccount: bank
+  workloadIps: [10.0.0.4]
+  protocol: HBONE
+  authorizationPolicies: [bank/only-cart, bank/late]
+- {uid: u5, name: keyless, namespace: shop, serviceAccount: keyless, workloadIps: [10.0.0.5], protocol: HBONE}
+services:
+- {name: cart, namespace: shop, hostname: cart.shop.svc.cluster.local, vips: [/10.1.0.1], ports: {80: 8080}}
+- {name: nobody, namespace: shop, hostname: nobody.shop.svc.cluster.local, vips: [/10.1.0.2], ports: {80: 8080}}
+policies:
+- name: only-cart
+  namespace: bank
+  scope: WorkloadSelector
+  action: Allow
+  rules: [[[{principals: [{Exact: cluster.local/ns/shop/sa/cart}]}]]]
+- name: late
+  namespace: bank
+  scope: WorkloadSelector
+  action: Deny
+  rules: [[[{principals: [{Exact: cluster.local/ns/shop/sa/legacy}]}]]]
+  dryRun: true
+";
+
+struct Scene {
+    snapshot: Snapshot,
+    pods: BTreeMap<Arc<str>, PodStatus>,
+}
+
+impl Scene {
+    /// The pods `client` and `keyless` are here; the former has a certificate.
+    async fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut snapshot = mesh(MESH).await;
+        let client: Identity = "spiffe://cluster.local/ns/shop/sa/client".parse().unwrap();
+        let credentials =
+            Authority::open(directory.path()).unwrap().issue(&client, Duration::from_secs(3_600)).unwrap();
+        snapshot.upsert_credentials(Holder::all_of(client), Arc::new(credentials));
+        let pod = |name: &str| PodStatus {
+            name: name.into(),
+            namespace: "shop".into(),
+            service_account: name.into(),
+            pending: None,
+        };
+        let pods = [("p1".into(), pod("client")), ("p5".into(), pod("keyless"))].into();
+        Self { snapshot, pods }
+    }
+
+    fn explain(&self, source: &str, destination: &str) -> Result<Explanation, Unclear> {
+        let replay =
+            Replay { snapshot: &self.snapshot, pods: &self.pods, now: SystemTime::now(), entropy: 0 };
+        replay.explain(source, destination)
+    }
+}
+
+#[tokio::test]
+async fn each_connection_has_its_outcome_and_the_step_that_decides() {
+    let scene = Scene::new().await;
+    for (source, destination, outcome, step, finding) in [
+        (
+            "shop/client",
+            "shop/cart:8080",
+            Outcome::Encrypted,
+            "authorise",
+            "no policy stands against spiffe://",
+        ),
+        ("10.0.0.1", "10.0.0.2", Outcome::Encrypted, "deliver", "shop/cart gets it on port 80"),
+        ("shop/client", "10.0.0.2:8080", Outcome::Encrypted, "certificate", "valid for 3"),
+        ("shop/client", "cart.shop.svc.cluster.local", Outcome::Encrypted, "deliver", "on port 8080"),
+        ("shop/client", "10.1.0.1:80", Outcome::Encrypted, "route", "through a tunnel to 10.0.0.2:15008"),
+        ("shop/client", "shop/nobody", Outcome::Refused, "route", "no healthy endpoint for port 80"),
+        ("shop/client", "shop/cart.shop.svc.cluster.local:81", Outcome::Refused, "route", "has no port 81"),
+        ("shop/client", "shop/legacy:80", Outcome::Plaintext, "route", "plaintext to 10.0.0.3:80"),
+        ("shop/client", "192.0.2.1:443", Outcome::Plaintext, "route", "is no workload of the mesh"),
+        ("shop/client", "bank/bank:80", Outcome::Denied, "authorise", "none of them allows this one"),
+        (
+            "shop/cart",
+            "bank/bank:80",
+            Outcome::Encrypted,
+            "authorise",
+            "policy bank/only-cart allows spiffe://",
+        ),
+        ("shop/cart", "bank/bank:80", Outcome::Encrypted, "source", "on node n2: the proxy there decides"),
+        ("192.0.2.1", "bank/bank:80", Outcome::Denied, "authorise", "a client without identity is denied"),
+        ("192.0.2.1", "shop/cart:80", Outcome::Plaintext, "source", "no workload of the mesh"),
+        ("192.0.2.1", "192.0.2.2:80", Outcome::Plaintext, "route", "the proxy is not involved"),
+        ("shop/keyless", "shop/cart:80", Outcome::Refused, "certificate", "there is none for spiffe://"),
+        ("shop/client", "127.0.0.1:15008", Outcome::Refused, "route", "a port of the proxy itself"),
+    ] {
+        let explained = scene.explain(source, destination).unwrap();
+        assert_eq!(explained.outcome, outcome, "{source} -> {destination}: {explained:#?}");
+        let said = explained.steps.iter().any(|told| told.step == step && told.finding.contains(finding));
+        assert!(said, "{source} -> {destination} should say {step}: {finding}, and says {explained:#?}");
+        let stopped = matches!(outcome, Outcome::Refused | Outcome::Denied);
+        assert_eq!(explained.steps.last().unwrap().cure.is_some(), stopped, "{source} -> {destination}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_can_mean_is_told() {
+    let scene = Scene::new().await;
+    for (source, destination, expected) in [
+        ("client", "10.0.0.1", Unclear::NotASource("client".to_owned())),
+        ("shop/nowhere", "10.0.0.1", Unclear::NoWorkload("shop/nowhere".to_owned())),
+        ("shop/client", "cart", Unclear::NotADestination("cart".to_owned())),
+        ("shop/client", "shop/cart:http", Unclear::NotADestination("shop/cart:http".to_owned())),
+        ("shop/client", "shop/nowhere:80", Unclear::Nobody("shop/nowhere:80".to_owned())),
+        ("shop/client", "a.example:80", Unclear::Nobody("a.example:80".to_owned())),
+    ] {
+        assert_eq!(scene.explain(source, destination).unwrap_err(), expected);
+    }
+}

@@ -1,0 +1,98 @@
+//! A flow for people: one line.
+
+use control::reports::{AuthType, End, Event, Flow, FlowDirection, FlowLine, Verdict};
+
+pub(super) fn text(line: &FlowLine) -> String {
+    match line {
+        FlowLine::Flow(flow) => of_flow(flow),
+        FlowLine::Lost(lost) => {
+            format!("... {} flows are missing here: they came faster than they were read", lost.lost)
+        }
+    }
+}
+
+fn of_flow(flow: &Flow) -> String {
+    let event = match flow.event {
+        Event::Opened => "opened",
+        Event::Closed => "closed",
+    };
+    let direction = match flow.direction {
+        FlowDirection::Outbound => "outbound",
+        FlowDirection::Inbound => "inbound ",
+    };
+    let auth = match flow.auth_type {
+        AuthType::Spiffe => "SPIFFE",
+        AuthType::None => "none  ",
+    };
+    let verdict = match flow.verdict {
+        Verdict::Allowed => "allowed",
+        Verdict::Denied => "DENIED",
+        Verdict::Audited => "audited",
+    };
+    let mut text = format!(
+        "{} {event} {direction} {auth} {verdict} {} -> {}",
+        flow.time,
+        end(&flow.source),
+        end(&flow.destination)
+    );
+    if let Some(service) = &flow.service {
+        text += &format!(" ({service})");
+    }
+    if let Some(milliseconds) = flow.duration_ms {
+        text +=
+            &format!(" {} B sent, {} B received, {milliseconds} ms", flow.bytes_sent, flow.bytes_received);
+    }
+    for (name, value) in [("policy", &flow.policy), ("reason", &flow.reason), ("error", &flow.error)] {
+        if let Some(value) = value {
+            text += &format!(" {name}={value:?}");
+        }
+    }
+    text
+}
+
+/// The pod with its address, or the address alone.
+fn end(end: &End) -> String {
+    match (&end.namespace, &end.workload) {
+        (Some(namespace), Some(workload)) => format!("{namespace}/{workload} [{}]", end.address),
+        _ => end.address.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control::reports::Lost;
+
+    use super::*;
+
+    #[test]
+    fn each_flow_has_a_line() {
+        let far = End { address: "10.0.0.2:80".to_owned(), workload: None, namespace: None, identity: None };
+        let pod = End {
+            address: "10.0.0.1:40000".to_owned(),
+            workload: Some("cart".to_owned()),
+            namespace: Some("shop".to_owned()),
+            identity: None,
+        };
+        let flow = Flow {
+            event: Event::Closed,
+            time: "2024-11-21T10:00:57Z".to_owned(),
+            connection: "0-1".to_owned(),
+            direction: FlowDirection::Inbound,
+            source: pod,
+            destination: far,
+            service: None,
+            auth_type: AuthType::Spiffe,
+            verdict: Verdict::Denied,
+            policy: Some("shop/no".to_owned()),
+            reason: Some("policy shop/no denies it".to_owned()),
+            bytes_sent: 3,
+            bytes_received: 4,
+            duration_ms: Some(12),
+            error: None,
+        };
+        let expected = "2024-11-21T10:00:57Z closed inbound  SPIFFE DENIED shop/cart [10.0.0.1:40000] -> 10.0.0.2:80 \
+                        3 B sent, 4 B received, 12 ms policy=\"shop/no\" reason=\"policy shop/no denies it\"";
+        assert_eq!(text(&FlowLine::Flow(Box::new(flow))), expected);
+        assert!(text(&FlowLine::Lost(Lost { lost: 7 })).starts_with("... 7 flows are missing"));
+    }
+}
