@@ -6,8 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
@@ -25,11 +26,12 @@ pub struct Authority {
 pub struct Leaf {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
+    serial: SerialNumber,
 }
 
 impl Clone for Leaf {
     fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+        Self { chain: self.chain.clone(), key: self.key.clone_key(), serial: self.serial.clone() }
     }
 }
 
@@ -85,11 +87,37 @@ impl Authority {
             Validity::Expired => (now - Duration::hours(2), now - Duration::hours(1)),
             Validity::NotYet => (now + Duration::hours(1), now + Duration::hours(2)),
         };
+        // As good as random, and positive.
+        let mut serial = key.public_key_raw()[1..17].to_vec();
+        serial[0] = serial[0] & 0x7f | 0x40;
+        let serial = SerialNumber::from(serial);
+        params.serial_number = Some(serial.clone());
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Leaf {
             chain: vec![certificate.der().clone()],
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            serial,
         })
+    }
+
+    /// A list in PEM that takes these certificates back.
+    pub fn revoke(&self, leaves: &[&Leaf]) -> Result<String> {
+        let now = OffsetDateTime::now_utc();
+        let entry = |leaf: &&Leaf| RevokedCertParams {
+            serial_number: leaf.serial.clone(),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: now,
+            next_update: now + Duration::hours(1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: leaves.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 }
 

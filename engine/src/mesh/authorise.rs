@@ -64,15 +64,44 @@ pub enum DryRun {
     NoneWouldAllow,
 }
 
+/// A policy that applies to a workload, and what it says of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// `namespace/name`
+    pub policy: Arc<str>,
+    /// None where the workload names the policy and it is not known.
+    pub known: Option<Found>,
+}
+
+/// What a policy that is known says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub action: Action,
+    pub dry_run: bool,
+    /// One of its rules describes the connection.
+    pub matches: bool,
+}
+
+/// Every policy that has a say in a connection, in the order in which [`authorise`] asks them, for whoever wants to know
+/// why it decides as it does.
+pub fn examine(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Vec<Finding> {
+    let principal = inbound.identity.map(ToString::to_string);
+    let facts = inbound.facts(principal.as_deref());
+    let finding = |found: Result<&Arc<Policy>, &Arc<str>>| match found {
+        Ok(policy) => {
+            let Policy { action, dry_run, .. } = **policy;
+            let known = Some(Found { action, dry_run, matches: policy.matches(&facts) });
+            Finding { policy: policy.key(), known }
+        }
+        Err(key) => Finding { policy: Arc::clone(key), known: None },
+    };
+    snapshot.policies.that_apply_to(inbound.workload).map(finding).collect()
+}
+
 /// Decides about a connection, or about one that exists, when the policies have changed.
 pub fn authorise(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Verdict {
     let principal = inbound.identity.map(ToString::to_string);
-    let facts = Facts {
-        identity: inbound.identity,
-        principal: principal.as_deref().and_then(|text| text.strip_prefix("spiffe://")),
-        source: inbound.source.to_canonical(),
-        destination: SocketAddr::new(inbound.destination.ip().to_canonical(), inbound.destination.port()),
-    };
+    let facts = inbound.facts(principal.as_deref());
 
     let mut dry_run = Vec::new();
     let mut denied_by = None;
@@ -122,6 +151,20 @@ impl Denial {
         match self {
             Self::Denied { policy } | Self::UnknownPolicy { policy } => Some(policy),
             Self::NotAllowed => None,
+        }
+    }
+}
+
+// === impl Inbound ===
+
+impl<'a> Inbound<'a> {
+    /// What policies look at. `principal` is the identity as text.
+    fn facts(&self, principal: Option<&'a str>) -> Facts<'a> {
+        Facts {
+            identity: self.identity,
+            principal: principal.and_then(|text| text.strip_prefix("spiffe://")),
+            source: self.source.to_canonical(),
+            destination: SocketAddr::new(self.destination.ip().to_canonical(), self.destination.port()),
         }
     }
 }
@@ -267,6 +310,37 @@ mod tests {
         for (says, policies, expected) in cases {
             assert_eq!(ask(policies, &[]).dry_run, expected, "{says}");
         }
+    }
+
+    #[test]
+    fn every_policy_that_has_a_say_is_named_with_what_it_says() {
+        use Action::{Allow, Deny};
+        let known = |name: &str, action, matches, dry_run| Finding {
+            policy: format!("shop/{name}").into(),
+            known: Some(Found { action, dry_run, matches }),
+        };
+        let policies =
+            || vec![of("a", Allow, false, false), of("b", Allow, true, true), of("d", Deny, true, false)];
+        let mut snapshot = Snapshot::default();
+        for policy in policies() {
+            snapshot.upsert_policy(Arc::new(policy));
+        }
+        snapshot.upsert_policy(Arc::new(policy("other", "bank", Scope::Namespace, Deny)));
+        let mut pod = workload("cart-1");
+        pod.authorization_policies = vec!["shop/late".into()];
+        let inbound = Inbound {
+            identity: Some(&identity(CART)),
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.0.0.2:8080".parse().unwrap(),
+            workload: &pod,
+        };
+        let expected = [
+            known("a", Allow, false, false),
+            known("b", Allow, true, true),
+            known("d", Deny, true, false),
+            Finding { policy: "shop/late".into(), known: None },
+        ];
+        assert_eq!(examine(&snapshot, &inbound), expected);
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod workloads;
 pub(crate) mod fixture;
 
 pub use address::{AddressError, NetworkAddress, NetworkCidr, ServiceName};
-pub use authorise::{Decision, Denial, DryRun, Inbound, Verdict, authorise};
+pub use authorise::{Decision, Denial, DryRun, Finding, Found, Inbound, Verdict, authorise, examine};
 pub use certificates::Holder;
 pub use deliver::{Authority, AuthorityError, Delivery, deliver};
 pub use identity::{Identity, IdentityError, TrustDomain};
