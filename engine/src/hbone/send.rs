@@ -77,25 +77,28 @@ impl Session {
     ///
     /// Frames hold at most [`limits::DATA_PAYLOAD_BYTES_MAX`]: chunks of that size waste nothing.
     pub fn send(&mut self, stream: StreamId, bytes: &[u8], out: &mut impl Sink) -> usize {
-        let taken = bytes.len().min(self.sendable(stream));
-        let Some(state) = self.streams.find_mut(stream).filter(|_| taken > 0) else {
-            return 0;
-        };
-        state.send.take(taken);
-        self.send.take(taken);
-
-        let frame_max = limits::DATA_PAYLOAD_BYTES_MAX.min(self.peer.frame_size as usize);
-        let mut rest = &bytes[..taken];
-        let mut frames = 0;
-        while !rest.is_empty() {
-            let (payload, after) = rest.split_at(frame_payload(rest.len(), frame_max));
-            out.put(&Head::new(Kind::Data, 0, stream, payload.len()).bytes());
+        let mut rest = bytes;
+        while let Some((head, length)) = self.data_frame(stream, rest.len()) {
+            let (payload, after) = rest.split_at(length);
+            out.put(&head);
             out.put(payload);
             rest = after;
-            frames += 1;
         }
-        self.floods.give_back(Flood::WindowUpdates, frames * limits::WINDOW_UPDATES_PER_DATA_FRAMES);
-        taken
+        bytes.len() - rest.len()
+    }
+
+    /// Begins a frame for some of `wanted` bytes: its header, and how many bytes of payload the caller puts right behind
+    /// it. For whoever has room before the bytes, and can put both as one piece. `None`: the windows allow nothing, or
+    /// nothing is wanted.
+    pub fn data_frame(&mut self, stream: StreamId, wanted: usize) -> Option<([u8; HEAD_BYTES], usize)> {
+        let allowed = wanted.min(self.sendable(stream));
+        let state = self.streams.find_mut(stream).filter(|_| allowed > 0)?;
+        let frame_max = limits::DATA_PAYLOAD_BYTES_MAX.min(self.peer.frame_size as usize);
+        let length = frame_payload(allowed, frame_max);
+        state.send.take(length);
+        self.send.take(length);
+        self.floods.give_back(Flood::WindowUpdates, limits::WINDOW_UPDATES_PER_DATA_FRAMES);
+        Some((Head::new(Kind::Data, 0, stream, length).bytes(), length))
     }
 
     /// Nothing more is sent on this stream (END_STREAM).

@@ -14,7 +14,7 @@ use std::time::Instant;
 pub(crate) use buffered::{Buffered, ShardBuffered};
 pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake, unrevoked};
 pub(crate) use tunnel::{
-    Heartbeat, Phase, SHARD_BUFFERED_BYTES_MAX, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX,
+    Heartbeat, Phase, SHARD_BUFFERED_BYTES_MAX, Seal, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX,
     Tunnel, TunnelFacts,
 };
 

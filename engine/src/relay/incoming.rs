@@ -7,11 +7,14 @@ use crate::hbone::{Event, NO_SLOT};
 use crate::pool;
 use crate::shard::{Key, Kind, Tables};
 use crate::tls::{Opened, RECORD_LENGTH_MAX_BYTES, RecordOpener};
-use crate::uring::Received;
+use crate::uring::{Lease, ROOM_BYTES, Received};
 
 /// Unsent bytes of a tunnel beyond which its peer is not read from. Far above the budget of transfers, so that only
 /// what the session answers by itself can reach it.
 const TUNNEL_ANSWERS_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest beginning of a record, header included, fits before what completes it.
+const _: () = assert!(5 + RECORD_LENGTH_MAX_BYTES <= ROOM_BYTES);
 
 impl Tables {
     /// The tunnel's socket has something for us.
@@ -19,9 +22,9 @@ impl Tables {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         tunnel.intake.completed(more);
         match received {
-            Received::Data(mut lease) if tunnel.is_live() => {
+            Received::Data(lease) if tunnel.is_live() => {
                 tunnel.intake.saw(lease.len(), &self.driver);
-                self.tunnel_bytes(key, &mut lease);
+                self.tunnel_lease(key, lease);
             }
             Received::Data(_) | Received::Cancelled => {}
             Received::Eof => {
@@ -52,70 +55,45 @@ impl Tables {
         tunnel.intake.arm(&self.driver, tunnel.socket.as_fd(), key.token(Kind::TunnelReceive));
     }
 
-    /// Opens the records in a received buffer, one after the other, in place.
-    pub(crate) fn tunnel_bytes(&mut self, key: Key, lease: &mut [u8]) {
-        let Some(mut at) = self.complete_partial(key, lease) else { return };
-        let base = lease.as_ptr() as usize;
+    /// Received bytes, behind the beginning of a record that the receive before cut off.
+    fn tunnel_lease(&mut self, key: Key, mut lease: Lease) {
+        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        if !tunnel.partial.is_empty() {
+            let whole = RecordOpener::record_len(&tunnel.partial);
+            if whole.is_ok_and(|whole| whole.is_some_and(|whole| lease.len() < whole - tunnel.partial.len())) {
+                return tunnel.partial.extend_from_slice(&lease);
+            }
+            lease.prepend(&tunnel.partial);
+            self.buffers.recycle(std::mem::take(&mut tunnel.partial));
+        }
+        self.tunnel_bytes(key, &mut lease);
+    }
+
+    /// Opens the records in a buffer, one after the other, in place.
+    pub(crate) fn tunnel_bytes(&mut self, key: Key, buffer: &mut [u8]) {
+        let base = buffer.as_ptr() as usize;
+        let mut at = 0;
         loop {
-            match RecordOpener::record_len(&lease[at..]) {
-                Ok(Some(length)) if length <= lease.len() - at => {
-                    if !self.open_record(key, &mut lease[at..at + length], base) {
+            match RecordOpener::record_len(&buffer[at..]) {
+                Ok(Some(length)) if length <= buffer.len() - at => {
+                    if !self.open_record(key, &mut buffer[at..at + length], base) {
                         return self.forget_pieces();
                     }
                     at += length;
                     if !self.happenings.is_empty() {
-                        self.deliver(key, lease);
+                        self.deliver(key, buffer);
                     }
                 }
                 Ok(_) => {
-                    self.deliver(key, lease);
-                    return self.keep_partial(key, &lease[at..]);
+                    self.deliver(key, buffer);
+                    return self.keep_partial(key, &buffer[at..]);
                 }
                 Err(cause) => {
-                    self.deliver(key, lease);
+                    self.deliver(key, buffer);
                     return self.fail_tunnel(key, &cause);
                 }
             }
         }
-    }
-
-    /// Completes the record whose beginning lay in the buffer before. Returns where the next one begins; `None` where
-    /// there is nothing more to do with this buffer.
-    fn complete_partial(&mut self, key: Key, lease: &[u8]) -> Option<usize> {
-        let tunnel = self.tunnels.get_mut(key)?;
-        if tunnel.partial.is_empty() {
-            return Some(0);
-        }
-        let mut partial = std::mem::take(&mut tunnel.partial);
-        let mut at = 0;
-        loop {
-            let wanted = match RecordOpener::record_len(&partial) {
-                Ok(Some(length)) => length - partial.len(),
-                Ok(None) => 1,
-                Err(cause) => {
-                    self.fail_tunnel(key, &cause);
-                    return None;
-                }
-            };
-            if wanted == 0 {
-                break;
-            }
-            let taken = wanted.min(lease.len() - at);
-            partial.extend_from_slice(&lease[at..at + taken]);
-            at += taken;
-            if taken < wanted {
-                self.tunnels.get_mut(key)?.partial = partial;
-                return None;
-            }
-        }
-        let base = partial.as_ptr() as usize;
-        let alive = self.open_record(key, &mut partial, base);
-        if alive {
-            self.deliver(key, &partial);
-        }
-        self.forget_pieces();
-        self.buffers.recycle(partial);
-        alive.then_some(at)
     }
 
     /// Keeps the beginning of a record until its rest comes.

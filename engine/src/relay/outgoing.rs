@@ -62,24 +62,21 @@ impl Tables {
         let Some(tunnel) = self.tunnels.get_mut(relay.tunnel) else { return };
         let stream = relay.stream;
         let mut moved = 0;
-        while let Some(held) = relay.held.front() {
-            let chunk = chunk(&held[relay.held_from..]);
-            let allowed = if chunk.len() < MESSAGE_BYTES { MESSAGES_OVER_BUDGET } else { 1 };
+        while let Some(held) = relay.held.front_mut() {
+            let wanted = chunk(held.len());
+            let allowed = if wanted < MESSAGE_BYTES { MESSAGES_OVER_BUDGET } else { 1 };
             if tunnel.unsent() >= allowed * TUNNEL_UNSENT_BYTES_MAX {
                 break;
             }
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
-            let taken = session.send(stream, chunk, &mut seal);
-            let went = taken == chunk.len();
-            moved += taken;
-            relay.held_from += taken;
-            if relay.held_from == held.len() {
-                relay.held_from = 0;
-                if let Some(Held::Copy(bytes)) = relay.held.pop_front() {
-                    self.buffers.recycle(bytes);
-                }
+            let sent = held.send(session, stream, wanted, &mut seal);
+            moved += sent;
+            if held.is_empty()
+                && let Some(Held::Copy { buffer, .. }) = relay.held.pop_front()
+            {
+                self.buffers.recycle(buffer);
             }
-            if !went {
+            if sent < wanted {
                 break;
             }
         }
@@ -165,15 +162,13 @@ impl Relay {
             if let Held::Lease(lease) = held
                 && lease.is_scarce()
             {
-                let mut copy = buffers.link(lease.len());
-                copy.extend_from_slice(lease);
-                *held = Held::Copy(copy);
+                *held = Held::copy_of(lease, buffers);
             }
         }
     }
 }
 
-/// What is sent before the budget is looked at again.
-fn chunk(bytes: &[u8]) -> &[u8] {
-    if bytes.len() < CHUNK_BYTES + limits::DATA_RUNT_BYTES { bytes } else { &bytes[..CHUNK_BYTES] }
+/// How much of so many bytes is sent before the budget is looked at again.
+fn chunk(bytes: usize) -> usize {
+    if bytes < CHUNK_BYTES + limits::DATA_RUNT_BYTES { bytes } else { CHUNK_BYTES }
 }

@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Intake, Outlet};
-use crate::hbone::StreamId;
+use crate::hbone::frame::HEAD_BYTES;
+use crate::hbone::{Session, Sink, StreamId};
 use crate::observe::{Direction, Observation, Record, ResponseFlag, Traffic};
-use crate::shard::{Key, LocalPod, Promise};
+use crate::pool::Seal;
+use crate::shard::{Buffers, Key, LocalPod, Promise};
 use crate::uring::{Lease, OpId};
 
 #[derive(Debug)]
@@ -23,9 +25,8 @@ pub(crate) struct Relay {
     pub(crate) intake: Intake,
     /// Sees an RST while nothing is received.
     pub(crate) guard: Option<OpId>,
-    /// Received from the application and not yet taken by the tunnel; the first begins at `held_from`.
+    /// Received from the application and not yet taken by the tunnel.
     pub(crate) held: VecDeque<Held>,
-    pub(crate) held_from: usize,
     pub(crate) outlet: Outlet,
     pub(crate) turn: Turn,
     pub(crate) bulk: BulkWatch,
@@ -39,8 +40,8 @@ pub(crate) struct Relay {
 pub(crate) enum Held {
     /// Where they were received.
     Lease(Lease),
-    /// Copied, since a connection that stands must not keep receive buffers from others.
-    Copy(Vec<u8>),
+    /// Copied, since a connection that stands must not keep receive buffers from others; they begin at `from`.
+    Copy { buffer: Vec<u8>, from: usize },
 }
 
 /// How far each direction has come, and what the relay waits for in this turn.
@@ -127,7 +128,6 @@ impl Relay {
             intake: Intake::default(),
             guard: None,
             held: VecDeque::new(),
-            held_from: 0,
             outlet: Outlet::default(),
             turn: Turn::default(),
             bulk: BulkWatch::default(),
@@ -194,7 +194,53 @@ impl Deref for Held {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Lease(lease) => lease,
-            Self::Copy(bytes) => bytes,
+            Self::Copy { buffer, from } => &buffer[*from..],
+        }
+    }
+}
+
+impl Held {
+    /// Sends the first `wanted` bytes, as far as the windows go, and forgets them. Returns how many these were.
+    pub(crate) fn send(
+        &mut self,
+        session: &mut Session,
+        stream: StreamId,
+        wanted: usize,
+        seal: &mut Seal<'_>,
+    ) -> usize {
+        let mut sent = 0;
+        while let Some((head, length)) = session.data_frame(stream, wanted - sent) {
+            // Header and payload as one piece are sealed from where they lie, without being copied together first.
+            self.prepend(&head);
+            seal.put(&self[..head.len() + length]);
+            self.advance(head.len() + length);
+            sent += length;
+        }
+        sent
+    }
+
+    /// The bytes of a lease, in a buffer of the shard's stock.
+    pub(crate) fn copy_of(lease: &Lease, buffers: &mut Buffers) -> Self {
+        let mut buffer = buffers.link(HEAD_BYTES + lease.len());
+        buffer.extend_from_slice(&[0; HEAD_BYTES]);
+        buffer.extend_from_slice(lease);
+        Self::Copy { buffer, from: HEAD_BYTES }
+    }
+
+    fn prepend(&mut self, head: &[u8; HEAD_BYTES]) {
+        match self {
+            Self::Lease(lease) => lease.prepend(head),
+            Self::Copy { buffer, from } => {
+                buffer[*from - HEAD_BYTES..*from].copy_from_slice(head);
+                *from -= HEAD_BYTES;
+            }
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        match self {
+            Self::Lease(lease) => lease.advance(bytes),
+            Self::Copy { from, .. } => *from += bytes,
         }
     }
 }

@@ -34,11 +34,15 @@ pub(super) const GROUP_BUFFERS_MAX: u16 = 32_768;
 /// (see `PLENTY_FRACTION`).
 const HELD_FRACTION: usize = 4;
 
+/// Room that every buffer has before what is received, for what belongs there: the beginning of a TLS record that the
+/// receive before cut off (RFC 8446 §5.2: at most 16,645 bytes with its header), a frame's header. In cache lines.
+pub const ROOM_BYTES: usize = 261 * 64;
+
 /// Number (a power of two) and size of the buffers of one receive mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
     pub buffers: u16,
-    /// In bytes.
+    /// What one receive can bring, in bytes.
     pub size: u32,
 }
 
@@ -69,12 +73,21 @@ struct Mapping {
     bytes: NonZeroUsize,
 }
 
+// === impl GroupConfig ===
+
+impl GroupConfig {
+    /// From one buffer to the next, in bytes.
+    fn stride(self) -> usize {
+        ROOM_BYTES + self.size as usize
+    }
+}
+
 // === impl Group ===
 
 impl Group {
     pub(super) fn new(id: u16, config: GroupConfig) -> io::Result<Self> {
         debug_assert!(config.buffers.is_power_of_two() && config.size > 0);
-        let memory = Mapping::new(usize::from(config.buffers) * config.size as usize)?;
+        let memory = Mapping::new(usize::from(config.buffers) * config.stride())?;
         let entries = Mapping::new(usize::from(config.buffers) * size_of::<BufRingEntry>())?;
         // Reversed: the first buffer is on top.
         let spare = RefCell::new((0..config.buffers).rev().collect());
@@ -121,12 +134,13 @@ impl Group {
     pub(super) fn lease(self: &Rc<Self>, id: u16, bytes: u32) -> Lease {
         debug_assert!(id < self.config.buffers && bytes <= self.config.size && self.offered.get() > 0);
         self.offered.set(self.offered.get().saturating_sub(1));
-        Lease { group: Rc::clone(self), id, start: 0, end: bytes.min(self.config.size) }
+        let start = ROOM_BYTES as u32;
+        Lease { group: Rc::clone(self), id, start, end: start + bytes.min(self.config.size) }
     }
 
     fn write_entry(&self, position: u16, id: u16) {
         let index = usize::from(position & (self.config.buffers - 1));
-        let address = self.address(id).as_ptr() as u64;
+        let address = self.address(id).as_ptr() as u64 + ROOM_BYTES as u64;
         // SAFETY: `index` is below the number of entries, which the mapping has room for, page-aligned. The kernel reads
         // the entry only after `publish` moved the tail beyond it, and we write it only when it was consumed.
         let entry = unsafe { self.entries.base.cast::<BufRingEntry>().add(index).as_mut() };
@@ -144,7 +158,7 @@ impl Group {
 
     fn address(&self, id: u16) -> NonNull<u8> {
         // SAFETY: `id` is below the number of buffers, so the offset lies within the mapping.
-        unsafe { self.memory.base.add(usize::from(id) * self.config.size as usize) }
+        unsafe { self.memory.base.add(usize::from(id) * self.config.stride()) }
     }
 }
 
@@ -163,8 +177,15 @@ impl Lease {
         self.start += bytes.min(self.len()) as u32;
     }
 
+    /// Puts bytes before those that are there: as many as [`ROOM_BYTES`], and as many as were forgotten.
+    pub fn prepend(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.start as usize, "more before a lease than there is room for");
+        self.start -= bytes.len() as u32;
+        self[..bytes.len()].copy_from_slice(bytes);
+    }
+
     fn base(&self) -> NonNull<u8> {
-        // SAFETY: `start` is at most the buffer's size.
+        // SAFETY: `start` is at most the buffer's end, its room included.
         unsafe { self.group.address(self.id).add(self.start as usize) }
     }
 }
@@ -174,7 +195,7 @@ impl Deref for Lease {
 
     fn deref(&self) -> &[u8] {
         let len = (self.end - self.start) as usize;
-        // SAFETY: the buffer is mapped and initialised (zeroed, then received into), `end` is at most its size, and until
+        // SAFETY: the buffer is mapped and initialised (zeroed, then received into), `end` is at most its length, and until
         // this lease is dropped neither the kernel nor another lease has it.
         unsafe { std::slice::from_raw_parts(self.base().as_ptr(), len) }
     }
@@ -275,5 +296,21 @@ mod tests {
         second.fill(7);
         first.advance(1);
         assert_eq!((&*first, &*second), (b"bc".as_slice(), [7; 64].as_slice()));
+    }
+
+    #[test]
+    fn a_lease_has_room_before_its_bytes() {
+        let group = group();
+        group.offer(4);
+        let [mut lease, mut neighbour] = [1, 0].map(|id| group.lease(id, 3));
+        lease.copy_from_slice(b"abc");
+        neighbour.fill(7);
+        lease.advance(1);
+        lease.prepend(b"yz");
+        assert_eq!(&*lease, b"yzbc");
+        lease.advance(2);
+        lease.prepend(&[9; ROOM_BYTES + 1]);
+        assert_eq!((lease.len(), lease.first()), (ROOM_BYTES + 3, Some(&9)));
+        assert_eq!((&lease[ROOM_BYTES + 1..], &*neighbour), (b"bc".as_slice(), [7; 3].as_slice()));
     }
 }

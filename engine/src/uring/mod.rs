@@ -38,7 +38,7 @@ mod timers;
 #[cfg(debug_assertions)]
 mod witness;
 
-pub use buffers::{GroupConfig, Lease};
+pub use buffers::{GroupConfig, Lease, ROOM_BYTES};
 pub use completion::{Completion, Received, RecvMode, Token};
 pub use counters::Counters;
 pub use doorbell::Doorbell;

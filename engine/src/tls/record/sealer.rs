@@ -11,6 +11,9 @@ use super::keys::TrafficKeys;
 use super::{HEADER_BYTES, TRAILER_BYTES, content, header, post_handshake};
 use crate::handover::{ReadError, Reader, Writer};
 
+/// From here on a record that stays short is cheaper than copying its bytes together with what comes next.
+const DIRECT_MIN_BYTES: usize = 4 * 1024;
+
 /// Seals what we send.
 #[derive(Debug)]
 pub struct RecordSealer {
@@ -35,13 +38,17 @@ impl RecordSealer {
     /// Appends `bytes` to the open record at the end of `out`, and seals each record that is full. Call `flush` at the
     /// end of the turn.
     ///
-    /// Whole records are sealed straight from `bytes`; only what does not fill one is copied first.
+    /// What is more than a message is sealed straight from `bytes`, whether or not it fills its record.
     pub fn put(&mut self, out: &mut Vec<u8>, mut bytes: &[u8]) {
+        if bytes.len() >= RECORD_DATA_MAX_BYTES {
+            self.flush(out);
+        }
         while !bytes.is_empty() {
             if self.open == 0 {
                 self.update_key_when_due(out);
-                if let Some((whole, rest)) = bytes.split_at_checked(RECORD_DATA_MAX_BYTES) {
-                    self.seal_from(out, whole);
+                if bytes.len() >= DIRECT_MIN_BYTES {
+                    let (record, rest) = bytes.split_at(RECORD_DATA_MAX_BYTES.min(bytes.len()));
+                    self.seal_from(out, record);
                     bytes = rest;
                     continue;
                 }

@@ -49,16 +49,27 @@ fn carries_all_lengths_both_ways() {
 }
 
 #[test]
-fn pieces_are_packed_into_full_records() {
-    let (mut client, mut server) = pair();
-    let mut dice = Dice(2);
-    // A frame header and a payload, as hbone writes them: 65,536 bytes together.
-    let (head, payload) = (dice.bytes(9), dice.bytes(65_527));
-    let mut out = sealed(&mut client.sealer, &[&head, &payload, &head, &payload, b"the end"]);
-    let full = RECORD_DATA_MAX_BYTES + 22;
-    assert_eq!(record_lengths(&out), [full, full, full, full, full, full, full, full, 7 + 22]);
-    let expected = [&head[..], &payload, &head, &payload, b"the end"].concat();
-    assert!(open_all(&mut server.opener, &mut out).unwrap().data == expected);
+fn pieces_are_packed_unless_that_takes_copying_much() {
+    let full = RECORD_DATA_MAX_BYTES;
+    // Lengths of the pieces, and of what the records hold.
+    let table: [(&[usize], &[usize]); 6] = [
+        (&[9, 16_375, 7], &[full, 7]),
+        (&[4 * full, 4 * full, 7], &[full, full, full, full, full, full, full, full, 7]),
+        (&[65_033, 65_033], &[full, full, full, 15_881, full, full, full, 15_881]),
+        (&[9, full], &[9, full]),
+        (&[full + 4_095, 7, 8], &[full, 4_110]),
+        (&[full + 4_096, 7, 8], &[full, 4_096, 15]),
+    ];
+    for (lengths, expected) in table {
+        let (mut client, mut server) = pair();
+        let mut dice = Dice(2);
+        let pieces: Vec<_> = lengths.iter().map(|length| dice.bytes(*length)).collect();
+        let pieces: Vec<_> = pieces.iter().map(|piece| &piece[..]).collect();
+        let mut out = sealed(&mut client.sealer, &pieces);
+        let records: Vec<_> = record_lengths(&out).iter().map(|length| length - 22).collect();
+        assert_eq!(records, expected, "{lengths:?}");
+        assert!(open_all(&mut server.opener, &mut out).unwrap().data == pieces.concat());
+    }
 }
 
 #[test]
