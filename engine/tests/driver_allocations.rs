@@ -64,7 +64,8 @@ fn turn(driver: &Driver, ends: &mut [End], rounds: &mut u64) {
             let mut buffer = std::mem::take(&mut end.buffer);
             buffer.clear();
             buffer.extend_from_slice(&lease);
-            driver.send(end.socket.as_fd(), buffer, 0, token);
+            let whole = 0..buffer.len();
+            driver.send(end.socket.as_fd(), buffer, whole, token);
             if !more {
                 end.op = driver.recv(end.socket.as_fd(), end.mode, token);
             } else if rounds.is_multiple_of(7) {
@@ -102,7 +103,8 @@ fn a_warm_driver_does_not_allocate() {
     for (index, end) in ends.iter_mut().enumerate().step_by(2) {
         let mut buffer = std::mem::take(&mut end.buffer);
         buffer.resize(64, 0);
-        driver.send(end.socket.as_fd(), buffer, 0, Token(index as u64));
+        let whole = 0..buffer.len();
+        driver.send(end.socket.as_fd(), buffer, whole, Token(index as u64));
     }
     let mut rounds = 0;
     while rounds < 5_000 {

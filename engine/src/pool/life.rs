@@ -12,7 +12,7 @@ use crate::observe::{Direction, Security};
 use crate::pool::{SHARD_BUFFERED_BYTES_MAX, TUNNEL_BUFFERED_BYTES_MAX};
 use crate::relay::{self, Relay};
 use crate::shard::{Key, Kind, Requested, Tables};
-use crate::tls::{RecordError, RecordSealer};
+use crate::tls::{RecordError, RecordSealer, Records};
 
 /// How often a tunnel is asked whether it lives (contract 1.9).
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -50,20 +50,20 @@ impl Tables {
         tunnel.dirty = false;
         if tunnel.out.is_empty() {
             // The session was listened to and had nothing to say; who is silent holds no buffer.
-            return self.buffers.recycle(std::mem::take(&mut tunnel.out));
+            return self.buffers.recycle_large(std::mem::take(&mut tunnel.out));
         }
         if tunnel.sending.is_some() || tunnel.phase == Phase::Closed {
             return;
         }
         tunnel.sealer.flush(&mut tunnel.out);
-        let records = std::mem::take(&mut tunnel.out);
+        let (memory, records) = std::mem::take(&mut tunnel.out).into_parts();
         tunnel.in_flight = records.len();
         tunnel.sending =
-            Some(self.driver.send(tunnel.socket.as_fd(), records, 0, key.token(Kind::TunnelSend)));
+            Some(self.driver.send(tunnel.socket.as_fd(), memory, records, key.token(Kind::TunnelSend)));
     }
 
-    pub(crate) fn tunnel_sent(&mut self, key: Key, buffer: Vec<u8>, result: io::Result<()>) {
-        self.buffers.recycle(buffer);
+    pub(crate) fn tunnel_sent(&mut self, key: Key, memory: Vec<u8>, result: io::Result<()>) {
+        self.buffers.recycle_large(Records::over(memory));
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         tunnel.sending = None;
         tunnel.in_flight = 0;
@@ -180,7 +180,7 @@ impl Tables {
         }
     }
 
-    fn part(&mut self, key: Key, cause: &str, farewell: impl FnOnce(&mut RecordSealer, &mut Vec<u8>)) {
+    fn part(&mut self, key: Key, cause: &str, farewell: impl FnOnce(&mut RecordSealer, &mut Records)) {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         if !tunnel.is_live() {
             return;
@@ -223,7 +223,7 @@ impl Tables {
             self.tunnels.get(key).is_some_and(|tunnel| tunnel.phase == Phase::Closed && tunnel.is_at_rest());
         if settled && let Some(tunnel) = self.tunnels.remove(key) {
             self.tunnels_left = true;
-            self.buffers.recycle(tunnel.out);
+            self.buffers.recycle_large(tunnel.out);
             self.buffers.recycle(tunnel.partial);
         }
     }

@@ -11,7 +11,7 @@ use crate::hbone::{Session, Settings, Sink};
 use crate::mesh::Identity;
 use crate::relay::{BulkWatch, Intake};
 use crate::shard::{Buffers, LocalPod};
-use crate::tls::{Established, PeerChain, RecordOpener, RecordSealer};
+use crate::tls::{Established, PeerChain, RecordOpener, RecordSealer, Records};
 use crate::uring::{OpId, TimerId};
 
 /// Sealed and not yet taken by the kernel, per tunnel. A message that comes while a transfer runs waits behind this
@@ -40,7 +40,7 @@ pub(crate) struct Tunnel {
     /// The beginning of a record whose rest has not come yet.
     pub(crate) partial: Vec<u8>,
     /// Records for the peer; the last may still be open.
-    pub(crate) out: Vec<u8>,
+    pub(crate) out: Records,
     pub(crate) in_flight: usize,
     pub(crate) sending: Option<OpId>,
     /// Relays that have bytes for the peer and found no room or no window, in the order of their turns.
@@ -101,7 +101,7 @@ pub(crate) struct Heartbeat {
 /// Writes a session's frames into the records of a tunnel.
 pub(crate) struct Seal<'a> {
     pub(crate) sealer: &'a mut RecordSealer,
-    pub(crate) out: &'a mut Vec<u8>,
+    pub(crate) out: &'a mut Records,
 }
 
 // === impl Tunnel ===

@@ -79,7 +79,7 @@ impl Outlet {
         let Some(link) = self.queue.pop_front() else { return };
         self.in_flight = link.len();
         self.queued -= link.len();
-        self.sending = Some(driver.send(fd, link, 0, token));
+        self.sending = Some(driver.send(fd, link, 0..self.in_flight, token));
     }
 
     /// The send came back: returns how many bytes it carried, whether or not they arrived.

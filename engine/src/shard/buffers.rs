@@ -1,5 +1,7 @@
 //! Send buffers of a shard, used again and again so that carrying bytes allocates nothing.
 
+use crate::tls::Records;
+
 /// What a large buffer is made with: one tunnel's budget of sealed records, the frame that goes over it, and their
 /// overhead.
 const LARGE_BYTES: usize = 336 * 1024;
@@ -25,15 +27,23 @@ const KEPT_SMALL_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    large: Vec<Vec<u8>>,
+    large: Vec<Records>,
     links: Vec<Vec<u8>>,
     small: Vec<Vec<u8>>,
 }
 
 impl Buffers {
     /// An empty buffer that holds a whole budget without growing.
-    pub(crate) fn large(&mut self) -> Vec<u8> {
-        self.large.pop().unwrap_or_else(|| Vec::with_capacity(LARGE_BYTES))
+    pub(crate) fn large(&mut self) -> Records {
+        self.large.pop().unwrap_or_else(|| Records::with_capacity(LARGE_BYTES))
+    }
+
+    /// Takes such a buffer back.
+    pub(crate) fn recycle_large(&mut self, mut buffer: Records) {
+        buffer.clear();
+        if (LARGE_BYTES..=KEPT_BYTES_MAX).contains(&buffer.capacity()) && self.large.len() < KEPT_LARGE_MAX {
+            self.large.push(buffer);
+        }
     }
 
     /// An empty buffer for so many bytes, or for the first link of them: it need not grow.
@@ -45,13 +55,12 @@ impl Buffers {
         }
     }
 
-    /// Takes a buffer back.
+    /// Takes a link back.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
         let (kept, most) = match buffer.capacity() {
             SMALL_BYTES..LINK_BYTES => (&mut self.small, KEPT_SMALL_MAX),
             LINK_BYTES..LARGE_BYTES => (&mut self.links, KEPT_LINKS_MAX),
-            LARGE_BYTES..=KEPT_BYTES_MAX => (&mut self.large, KEPT_LARGE_MAX),
             _ => return,
         };
         if kept.len() < most {
@@ -63,14 +72,15 @@ impl Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::RecordBuffer;
 
     #[test]
     fn gives_back_the_buffer_it_took() {
         let mut buffers = Buffers::default();
         let mut first = buffers.large();
-        first.push(1);
+        first.append(b"x");
         let address = first.as_ptr();
-        buffers.recycle(first);
+        buffers.recycle_large(first);
         let second = buffers.large();
         assert!(second.is_empty());
         assert_eq!(second.as_ptr(), address);

@@ -36,7 +36,9 @@ pub use error::{CertificateFault, Fault, TlsError};
 pub use facts::CertificateFacts;
 pub use handshake::{Established, Handshake, Progress};
 pub use limits::{RECORD_DATA_MAX_BYTES, RECORD_LENGTH_MAX_BYTES};
-pub use record::{Opened, RECORD_OVERHEAD_BYTES, RecordError, RecordOpener, RecordSealer};
+pub use record::{
+    Opened, RECORD_OVERHEAD_BYTES, RecordBuffer, RecordError, RecordOpener, RecordSealer, Records,
+};
 pub(crate) use revocations::PeerChain;
 pub use revocations::{Revocations, RevocationsError};
 pub use suite::Suite;

@@ -197,12 +197,12 @@ impl Inner {
 
     fn sent(&self, core: &mut Core, id: OpId, cqe: Cqe) -> Step {
         let Some(slot) = core.ops.get_mut(id) else { return Step::Nothing };
-        let Kind::Send { buffer, position } = &mut slot.kind else { return Step::Nothing };
+        let Kind::Send { buffer, position, end } = &mut slot.kind else { return Step::Nothing };
         let bytes = cqe.result.max(0) as usize;
         *position += bytes;
-        debug_assert!(*position <= buffer.len());
+        debug_assert!(*position <= *end);
         self.counters.bytes_out.add(bytes as u64);
-        let left = buffer.len().saturating_sub(*position);
+        let left = end.saturating_sub(*position);
         let result = match after_send(cqe.result, left, slot.cancelled) {
             (Then::Again, _) => {
                 self.counters.sends_short.one();

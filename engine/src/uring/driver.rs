@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::task::Waker;
@@ -152,11 +153,18 @@ impl Driver {
         self.inner.start(fd.as_raw_fd(), kind, Owner::Table(token))
     }
 
-    /// Sends `buffer[from..]`, all of it; one completion brings the buffer back. At most one send of a socket is under
+    /// Sends a part of `buffer`, all of it; one completion brings the buffer back. At most one send of a socket is under
     /// way.
-    pub fn send(&self, fd: BorrowedFd<'_>, buffer: Vec<u8>, from: usize, token: Token) -> OpId {
-        debug_assert!(from <= buffer.len());
-        self.inner.start(fd.as_raw_fd(), Kind::Send { buffer, position: from }, Owner::Table(token))
+    pub fn send(
+        &self,
+        fd: BorrowedFd<'_>,
+        buffer: Vec<u8>,
+        part: Range<usize>,
+        token: Token,
+    ) -> OpId {
+        debug_assert!(part.start <= part.end && part.end <= buffer.len());
+        let Range { start: position, end } = part;
+        self.inner.start(fd.as_raw_fd(), Kind::Send { buffer, position, end }, Owner::Table(token))
     }
 
     /// Completes once when the socket fails or is closed by both sides; needed while no receive is armed, since

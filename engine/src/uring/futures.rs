@@ -59,7 +59,8 @@ impl Driver {
 
     /// Sends all of it and gives the buffer back.
     pub async fn send_all(&self, fd: BorrowedFd<'_>, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
-        match Operation::start(self, fd.as_raw_fd(), Kind::Send { buffer, position: 0 }).await {
+        let end = buffer.len();
+        match Operation::start(self, fd.as_raw_fd(), Kind::Send { buffer, position: 0, end }).await {
             Outcome::Sent { buffer, result, .. } => result.map(|()| buffer),
             _ => Err(unexpected()),
         }

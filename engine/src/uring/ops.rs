@@ -107,9 +107,11 @@ pub(super) enum Kind {
         /// Takes one buffer at a time, because its group has run out before.
         scarce: bool,
     },
+    /// Sends `buffer[position..end]`.
     Send {
         buffer: Vec<u8>,
         position: usize,
+        end: usize,
     },
     Poll {
         events: u32,
@@ -349,8 +351,8 @@ impl Slot {
                     .build()
                     .flags(Flags::BUFFER_SELECT)
             }
-            Kind::Send { buffer, position } => {
-                let rest = &buffer[*position..];
+            Kind::Send { buffer, position, end } => {
+                let rest = &buffer[*position..*end];
                 let len = rest.len().min(SEND_BYTES_MAX) as u32;
                 opcode::Send::new(fd, rest.as_ptr(), len)
                     .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)

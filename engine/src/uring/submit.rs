@@ -159,8 +159,8 @@ impl Inner {
             core.answer(id, libc::ECANCELED);
             return Staged::Done;
         }
-        if let Kind::Send { buffer, position } = &slot.kind
-            && *position >= buffer.len()
+        if let Kind::Send { position, end, .. } = &slot.kind
+            && position >= end
         {
             core.answer(id, 0);
             return Staged::Done;

@@ -8,11 +8,13 @@
 mod error;
 mod keys;
 mod opener;
+mod outgoing;
 mod post_handshake;
 mod sealer;
 
 pub use error::RecordError;
 pub use opener::{Opened, RecordOpener};
+pub use outgoing::{RecordBuffer, Records};
 pub use sealer::RecordSealer;
 
 pub(super) const HEADER_BYTES: usize = 5;

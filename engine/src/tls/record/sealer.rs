@@ -8,6 +8,7 @@ use super::super::limits::{RECORD_DATA_MAX_BYTES, RECORDS_PER_KEY_MAX_COUNT};
 use super::super::secrets::Secret;
 use super::super::suite::Suite;
 use super::keys::TrafficKeys;
+use super::outgoing::RecordBuffer;
 use super::{HEADER_BYTES, TRAILER_BYTES, content, header, post_handshake};
 use crate::handover::{ReadError, Reader, Writer};
 
@@ -39,7 +40,7 @@ impl RecordSealer {
     /// end of the turn.
     ///
     /// What is more than a message is sealed straight from `bytes`, whether or not it fills its record.
-    pub fn put(&mut self, out: &mut Vec<u8>, mut bytes: &[u8]) {
+    pub fn put(&mut self, out: &mut impl RecordBuffer, mut bytes: &[u8]) {
         if bytes.len() >= RECORD_DATA_MAX_BYTES {
             self.flush(out);
         }
@@ -52,11 +53,11 @@ impl RecordSealer {
                     bytes = rest;
                     continue;
                 }
-                out.extend_from_slice(&[0; HEADER_BYTES]);
+                out.grow(HEADER_BYTES);
             }
             let room = RECORD_DATA_MAX_BYTES - self.open;
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            out.extend_from_slice(now);
+            out.append(now);
             self.open += now.len();
             bytes = later;
             if self.open == RECORD_DATA_MAX_BYTES {
@@ -66,7 +67,7 @@ impl RecordSealer {
     }
 
     /// Seals the open record, if any.
-    pub fn flush(&mut self, out: &mut Vec<u8>) {
+    pub fn flush(&mut self, out: &mut impl RecordBuffer) {
         if self.open > 0 {
             self.seal_last(out, self.open, content::APPLICATION_DATA);
             self.open = 0;
@@ -74,21 +75,21 @@ impl RecordSealer {
     }
 
     /// Changes to the next key. Flushes first: the message stands alone between two records (RFC 8446 §5.1).
-    pub fn key_update(&mut self, out: &mut Vec<u8>, request_peer: bool) {
+    pub fn key_update(&mut self, out: &mut impl RecordBuffer, request_peer: bool) {
         self.flush(out);
         self.seal_message(out, content::HANDSHAKE, &post_handshake::key_update(request_peer));
         self.keys.update();
     }
 
     /// Says that nothing more will be sent (RFC 8446 §6.1). The last thing to call.
-    pub fn close_notify(&mut self, out: &mut Vec<u8>) {
+    pub fn close_notify(&mut self, out: &mut impl RecordBuffer) {
         const WARNING: u8 = 1;
         self.flush(out);
         self.seal_message(out, content::ALERT, &[WARNING, Alert::CLOSE_NOTIFY.0]);
     }
 
     /// Ends the connection with an error (RFC 8446 §6.2). The last thing to call.
-    pub fn alert(&mut self, out: &mut Vec<u8>, alert: Alert) {
+    pub fn alert(&mut self, out: &mut impl RecordBuffer, alert: Alert) {
         const FATAL: u8 = 2;
         self.flush(out);
         self.seal_message(out, content::ALERT, &[FATAL, alert.0]);
@@ -106,23 +107,23 @@ impl RecordSealer {
 
     /// Sends KeyUpdate before the key has sealed as much as it may (RFC 8446 §5.5).
     #[inline]
-    fn update_key_when_due(&mut self, out: &mut Vec<u8>) {
+    fn update_key_when_due(&mut self, out: &mut impl RecordBuffer) {
         if self.keys.records() >= self.records_max {
             self.key_update(out, false);
         }
     }
 
-    fn seal_message(&mut self, out: &mut Vec<u8>, content: u8, message: &[u8]) {
+    fn seal_message(&mut self, out: &mut impl RecordBuffer, content: u8, message: &[u8]) {
         debug_assert_eq!(self.open, 0);
-        out.extend_from_slice(&[0; HEADER_BYTES]);
-        out.extend_from_slice(message);
+        out.grow(HEADER_BYTES);
+        out.append(message);
         self.seal_last(out, message.len(), content);
     }
 
     /// Seals the last `plain` bytes of `out`, which have room for a header before them, in place.
-    fn seal_last(&mut self, out: &mut Vec<u8>, plain: usize, content: u8) {
+    fn seal_last(&mut self, out: &mut impl RecordBuffer, plain: usize, content: u8) {
         let start = out.len() - plain - HEADER_BYTES;
-        out.extend_from_slice(&[0; TRAILER_BYTES]);
+        out.grow(TRAILER_BYTES);
         let (head, rest) = out[start..].split_at_mut(HEADER_BYTES);
         let (plain, trailer) = rest.split_last_chunk_mut().expect("invariant: the trailer was just appended");
         let header = header(plain.len());
@@ -131,11 +132,11 @@ impl RecordSealer {
     }
 
     /// Seals `plain` into a new record at the end of `out`.
-    fn seal_from(&mut self, out: &mut Vec<u8>, plain: &[u8]) {
+    fn seal_from(&mut self, out: &mut impl RecordBuffer, plain: &[u8]) {
         let header = header(plain.len());
-        out.extend_from_slice(&header);
+        out.append(&header);
         let start = out.len();
-        out.resize(start + plain.len() + TRAILER_BYTES, 0);
+        out.grow(plain.len() + TRAILER_BYTES);
         let (sealed, trailer) =
             out[start..].split_last_chunk_mut().expect("invariant: room for the trailer was just made");
         self.keys.seal_from(header, plain, sealed, content::APPLICATION_DATA, trailer);
@@ -149,7 +150,7 @@ impl RecordSealer {
 
     /// A record of any content, for peers that break the rules.
     #[cfg(test)]
-    pub(in crate::tls) fn seal_any(&mut self, out: &mut Vec<u8>, content: u8, bytes: &[u8]) {
+    pub(in crate::tls) fn seal_any(&mut self, out: &mut impl RecordBuffer, content: u8, bytes: &[u8]) {
         self.flush(out);
         self.seal_message(out, content, bytes);
     }

@@ -23,7 +23,7 @@ fn accepts_receives_sends_and_sees_the_end() {
     let Received::Data(lease) = received else { panic!("{received:?}") };
     assert_eq!(&*lease, b"hello");
 
-    shard.driver.send(stream.as_fd(), b"--world".to_vec(), 2, Token(3));
+    shard.driver.send(stream.as_fd(), b"--world".to_vec(), 2..7, Token(3));
     let (buffer, sent, result) = shard.next_sent(Token(3));
     assert_eq!((buffer.as_slice(), sent, result.is_ok()), (b"--world".as_slice(), 7, true));
     let mut world = [0; 5];
@@ -79,7 +79,7 @@ fn a_lease_can_be_changed_and_shortened() {
 fn an_empty_send_completes() {
     let mut shard = Shard::new();
     let (near, _far) = tcp_pair();
-    shard.driver.send(near.as_fd(), vec![1, 2], 2, Token(1));
+    shard.driver.send(near.as_fd(), vec![1, 2], 2..2, Token(1));
     let (buffer, sent, result) = shard.next_sent(Token(1));
     assert_eq!((buffer, sent, result.is_ok()), (vec![1, 2], 2, true));
 }
@@ -96,7 +96,7 @@ fn a_send_to_a_closed_peer_fails_without_a_signal() {
     let mut shard = Shard::new();
     let (near, far) = unix_pair();
     drop(far);
-    shard.driver.send(near.as_fd(), vec![1; 10], 0, Token(1));
+    shard.driver.send(near.as_fd(), vec![1; 10], 0..10, Token(1));
     let (buffer, sent, result) = shard.next_sent(Token(1));
     assert_eq!((buffer.len(), sent), (10, 0));
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
@@ -201,7 +201,7 @@ fn a_busy_ping_pong_costs_one_enter_per_turn() {
     for (index, (near, far)) in pairs.iter().enumerate() {
         shard.driver.recv(near.as_fd(), RecvMode::Chatty, Token(index as u64));
         shard.driver.recv(far.as_fd(), RecvMode::Chatty, Token((PAIRS + index) as u64));
-        shard.driver.send(near.as_fd(), vec![0; 64], 0, Token(0));
+        shard.driver.send(near.as_fd(), vec![0; 64], 0..64, Token(0));
     }
     let (near, far): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let ends: Vec<_> = near.into_iter().chain(far).collect();
@@ -213,7 +213,7 @@ fn a_busy_ping_pong_costs_one_enter_per_turn() {
                 let mut buffer = spare.pop().unwrap_or_default();
                 buffer.clear();
                 buffer.extend_from_slice(&lease);
-                driver.send(ends[token.0 as usize].as_fd(), buffer, 0, token);
+                driver.send(ends[token.0 as usize].as_fd(), buffer, 0..lease.len(), token);
             }
             Completion::Sent { buffer, result: Ok(()), .. } => spare.push(buffer),
             other => panic!("{other:?}"),

@@ -14,7 +14,7 @@ fn start_each(driver: &Driver) -> Vec<(&'static str, OpId, Box<dyn std::any::Any
         ("accept", driver.accept(listener.as_fd(), Token(0)), Box::new(listener)),
         ("chatty", driver.recv(chatty.0.as_fd(), RecvMode::Chatty, Token(1)), Box::new(chatty)),
         ("bulk", driver.recv(bulk.0.as_fd(), RecvMode::Bulk, Token(2)), Box::new(bulk)),
-        ("send", driver.send(send.0.as_fd(), vec![1; 100], 0, Token(3)), Box::new(send)),
+        ("send", driver.send(send.0.as_fd(), vec![1; 100], 0..100, Token(3)), Box::new(send)),
         ("watch", driver.watch(watch.0.as_fd(), Token(4)), Box::new(watch)),
         ("writable", driver.writable(writable.0.as_fd(), Token(5)), Box::new(writable)),
     ]
@@ -138,7 +138,7 @@ fn nothing_that_arrived_is_lost_by_a_cancel() {
 fn a_cancelled_send_says_how_far_it_came() {
     let mut shard = Shard::new();
     let (near, mut far) = tcp_pair();
-    let op = shard.driver.send(near.as_fd(), pattern_bytes(1, 0..8 << 20), 5, Token(1));
+    let op = shard.driver.send(near.as_fd(), pattern_bytes(1, 0..8 << 20), 5..8 << 20, Token(1));
     shard.turn(false);
     shard.driver.cancel(op);
     let (buffer, sent, result) = shard.next_sent(Token(1));

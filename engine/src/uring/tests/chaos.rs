@@ -60,7 +60,8 @@ impl Pair {
             }
             8..=9 if self.sending.is_none() => {
                 let bytes = pattern_bytes(!seed, self.sent..self.sent + random.below(30_000));
-                self.sending = Some(driver.send(self.near.as_fd(), bytes, 0, Token(seed)));
+                let whole = 0..bytes.len();
+                self.sending = Some(driver.send(self.near.as_fd(), bytes, whole, Token(seed)));
             }
             10 => self.receiving.iter().for_each(|op| driver.cancel(*op)),
             11 => self.sending.iter().for_each(|op| driver.cancel(*op)),

@@ -16,7 +16,7 @@ fn eight_mebibytes_through_a_narrow_socket_arrive_whole() {
         socket2::SockRef::from(&near).set_send_buffer_size(16 * 1024).unwrap();
         socket2::SockRef::from(&far).set_recv_buffer_size(16 * 1024).unwrap();
         far.set_nonblocking(false).unwrap();
-        shard.driver.send(near.as_fd(), pattern_bytes(stream, 0..BYTES), 1, Token(stream));
+        shard.driver.send(near.as_fd(), pattern_bytes(stream, 0..BYTES), 1..BYTES, Token(stream));
         sockets.push(near);
         readers.push(thread::spawn(move || {
             let mut arrived = vec![0; BYTES - 1];

@@ -15,7 +15,7 @@ fn load(shard: &mut Shard) -> Vec<Box<dyn std::any::Any>> {
         driver.accept(listener.as_fd(), Token(1));
         driver.recv(chatty.0.as_fd(), RecvMode::Chatty, Token(1));
         driver.recv(bulk.0.as_fd(), RecvMode::Bulk, Token(1));
-        driver.send(send.0.as_fd(), vec![1; 1 << 20], 0, Token(1));
+        driver.send(send.0.as_fd(), vec![1; 1 << 20], 0..1 << 20, Token(1));
         driver.watch(watch.0.as_fd(), Token(1));
         driver.writable(send.0.as_fd(), Token(1));
         keep.push(Box::new((listener, chatty, bulk, send, watch)));
@@ -91,7 +91,7 @@ fn what_is_asked_for_after_shutdown_is_cancelled_and_no_turn_hangs() {
     driver.shutdown();
     let (near, _far) = tcp_pair();
     driver.recv(near.as_fd(), RecvMode::Chatty, Token(1));
-    driver.send(near.as_fd(), vec![1; 3], 0, Token(2));
+    driver.send(near.as_fd(), vec![1; 3], 0..3, Token(2));
     shard.turn(true);
     assert!(matches!(shard.next_received(Token(1)), (Received::Cancelled, false)));
     let (buffer, sent, result) = shard.next_sent(Token(2));
