@@ -12,5 +12,5 @@ pub(crate) use accepted::{Accepted, Port, local_address};
 pub(crate) use listener::{listen, may_keep_source};
 pub(crate) use namespace::Namespace;
 pub(crate) use socket::{
-    SocketOptions, abort_on_close, shut_down_write, to_application, to_network, was_reset,
+    SocketOptions, abort_on_close, packet_bytes, shut_down_write, to_application, to_network, was_reset,
 };

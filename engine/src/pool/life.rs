@@ -93,11 +93,11 @@ impl Tables {
             session.reset(stream, ErrorCode::REFUSED_STREAM, &mut seal);
             return self.mark_tunnel(key);
         }
-        let facts = Rc::clone(&tunnel.facts);
+        let (facts, transfer_bytes) = (Rc::clone(&tunnel.facts), tunnel.transfer_bytes);
         let mut record = self.record(Direction::Inbound, facts.remote, facts.local);
         record.describe(|connection| connection.security = Security::MutualTls);
         let pod = Rc::clone(&facts.pod);
-        let mut entry = Relay::new(pod, key, stream, relay::Phase::Connecting, None, record);
+        let mut entry = Relay::new(pod, key, stream, relay::Phase::Connecting, None, record, transfer_bytes);
         entry.turn.far_ended = end;
         let relay = self.relays.insert(entry);
         if let Some(tunnel) = self.tunnels.get_mut(key) {

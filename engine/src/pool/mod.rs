@@ -3,6 +3,7 @@
 mod buffered;
 mod establish;
 mod life;
+mod segment;
 mod tunnel;
 
 use std::collections::HashMap;
@@ -14,8 +15,8 @@ use std::time::Instant;
 pub(crate) use buffered::{Buffered, ShardBuffered};
 pub(crate) use establish::{CONNECT_TIMEOUT, SetupError, begin, handshake, unrevoked};
 pub(crate) use tunnel::{
-    Heartbeat, Phase, SHARD_BUFFERED_BYTES_MAX, Seal, Side, TUNNEL_BUFFERED_BYTES_MAX, TUNNEL_UNSENT_BYTES_MAX,
-    Tunnel, TunnelFacts,
+    Heartbeat, Phase, SHARD_BUFFERED_BYTES_MAX, Seal, Side, TUNNEL_BUFFERED_BYTES_MAX,
+    TUNNEL_UNSENT_BYTES_MAX, Tunnel, TunnelFacts,
 };
 
 use crate::mesh::Identity;

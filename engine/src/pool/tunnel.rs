@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Buffered;
+use super::segment::transfer_bytes;
 use crate::hbone::{Session, Settings, Sink};
 use crate::mesh::Identity;
 use crate::relay::{BulkWatch, Intake};
@@ -37,6 +38,8 @@ pub(crate) struct Tunnel {
     pub(crate) sealer: RecordSealer,
     pub(crate) opener: RecordOpener,
     pub(crate) intake: Intake,
+    /// What its relays receive at once in a transfer, in bytes.
+    pub(crate) transfer_bytes: u32,
     /// The beginning of a record whose rest has not come yet.
     pub(crate) partial: Vec<u8>,
     /// Records for the peer; the last may still be open.
@@ -124,6 +127,7 @@ impl Tunnel {
             Side::Client => Session::client(settings, &mut seal),
             Side::Server => Session::server(settings, &mut seal),
         };
+        let transfer_bytes = transfer_bytes(socket.as_fd());
         let tunnel = Self {
             socket,
             facts: Rc::new(facts),
@@ -131,6 +135,7 @@ impl Tunnel {
             sealer,
             opener,
             intake: Intake::default(),
+            transfer_bytes,
             partial: Vec::new(),
             out,
             in_flight: 0,

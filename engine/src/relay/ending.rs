@@ -46,7 +46,8 @@ impl Tables {
         let (session, mut seal) = tunnel.speak(&mut self.buffers);
         let Some(stream) = session.connect(authority, headers, &mut seal) else { return Err(app) };
         let (promise, opened) = promise();
-        let relay = Relay::new(pod, tunnel_key, stream, Phase::Opening(promise), Some(app), record);
+        let opening = Phase::Opening(promise);
+        let relay = Relay::new(pod, tunnel_key, stream, opening, Some(app), record, tunnel.transfer_bytes);
         let key = self.relays.insert(relay);
         tunnel.session.set_slot(stream, key.slot());
         tunnel.relays += 1;

@@ -60,7 +60,8 @@ impl Tables {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         if !tunnel.partial.is_empty() {
             let whole = RecordOpener::record_len(&tunnel.partial);
-            if whole.is_ok_and(|whole| whole.is_some_and(|whole| lease.len() < whole - tunnel.partial.len())) {
+            if whole.is_ok_and(|whole| whole.is_some_and(|whole| lease.len() < whole - tunnel.partial.len()))
+            {
                 return tunnel.partial.extend_from_slice(&lease);
             }
             lease.prepend(&tunnel.partial);

@@ -22,6 +22,8 @@ pub(crate) struct Intake {
     state: State,
     mode: RecvMode,
     wanted: RecvMode,
+    /// In bulk mode no receive takes more than this, in bytes.
+    most: u32,
     streak: u8,
 }
 
@@ -38,16 +40,25 @@ enum State {
 
 impl Default for Intake {
     fn default() -> Self {
-        Self { state: State::Idle, mode: RecvMode::Chatty, wanted: RecvMode::Chatty, streak: 0 }
+        Self::up_to(u32::MAX)
     }
 }
 
 impl Intake {
+    /// One whose bulk receives take no more than so many bytes, and no more than fit into a buffer.
+    pub(crate) fn up_to(most: u32) -> Self {
+        Self { state: State::Idle, mode: RecvMode::Chatty, wanted: RecvMode::Chatty, most, streak: 0 }
+    }
+
     /// Receives from now on; does nothing if it already does, or must first come to rest.
     pub(crate) fn arm(&mut self, driver: &Driver, fd: BorrowedFd<'_>, token: Token) {
         if self.state == State::Idle {
             self.mode = self.wanted;
-            self.state = State::Armed(driver.recv(fd, self.mode, token));
+            let op = match self.mode {
+                RecvMode::Chatty => driver.recv(fd, RecvMode::Chatty, token),
+                RecvMode::Bulk => driver.recv_up_to(fd, self.most, token),
+            };
+            self.state = State::Armed(op);
         }
     }
 

@@ -10,6 +10,9 @@ use crate::observe::{Record, Traffic};
 use crate::shard::{Key, Kind, LocalPod, Tables};
 use crate::uring::{Driver, OpId, Received};
 
+/// What one receive takes at most: it is sent on as it is, and fits into one segment at the usual MTU.
+const TRANSFER_BYTES: u32 = 65_024;
+
 /// What one direction may hold that its reader has not taken: beyond it the sender is not read from.
 const LANE_HELD_BYTES_MAX: usize = 256 * 1024;
 
@@ -25,7 +28,7 @@ pub(crate) struct Pair {
 }
 
 /// One direction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     intake: Intake,
     outlet: Outlet,
@@ -57,17 +60,26 @@ impl Way {
     }
 }
 
+// === impl Lane ===
+
+impl Lane {
+    fn new() -> Self {
+        Self {
+            intake: Intake::up_to(TRANSFER_BYTES),
+            outlet: Outlet::default(),
+            guard: None,
+            ended: false,
+            shut: false,
+            carried: 0,
+        }
+    }
+}
+
 // === impl Pair ===
 
 impl Pair {
     pub(crate) fn new(pod: Rc<LocalPod>, caller: OwnedFd, called: OwnedFd, record: Record) -> Self {
-        Self {
-            pod,
-            sockets: [caller, called],
-            lanes: [Lane::default(), Lane::default()],
-            closed: false,
-            record,
-        }
+        Self { pod, sockets: [caller, called], lanes: [Lane::new(), Lane::new()], closed: false, record }
     }
 
     pub(crate) fn pod(&self) -> &Rc<LocalPod> {

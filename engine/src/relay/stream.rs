@@ -118,6 +118,7 @@ impl Relay {
         phase: Phase,
         app: Option<OwnedFd>,
         record: Record,
+        transfer_bytes: u32,
     ) -> Self {
         Self {
             pod,
@@ -125,7 +126,7 @@ impl Relay {
             tunnel,
             stream,
             phase,
-            intake: Intake::default(),
+            intake: Intake::up_to(transfer_bytes),
             guard: None,
             held: VecDeque::new(),
             outlet: Outlet::default(),

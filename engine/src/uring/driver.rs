@@ -24,11 +24,9 @@ use super::timers::{Clock, TimerId, Wheel};
 
 /// The kernel's limit for a submission queue.
 const ENTRIES_MAX: u32 = 32_768;
-/// What a transfer is received in: sealed and framed, it is one full segment of the wire. The kernel sends up to 45 x
-/// 1,448 = 65,160 bytes as one at the usual MTU; 65,024 bytes become a DATA frame in four records of 65,121. A few
-/// bytes more, and every send has a small segment of its own behind it: at 128 KiB that cost a quarter of the throughput
-/// (docs/perf/bulk-buffers.md).
-const BULK_BYTES: u32 = 65_024;
+/// What one receive of a transfer brings at most: two full segments of a tunnel, so that few records are cut, and well
+/// inside the near cache with what they are sealed or opened into (docs/perf/bulk-buffers.md).
+const BULK_BYTES: u32 = 128 * 1024;
 /// The kernel takes no more slices in one call (UIO_MAXIOV).
 const SLICES_MAX: usize = 1_024;
 /// How long `shutdown` waits for the kernel to end what it cancelled, before it leaves the memory behind.
@@ -149,19 +147,20 @@ impl Driver {
     /// buffers is not shown; the receive goes on, in turn with others, when leases come back. The kernel hands out at
     /// most about 32 buffers of one chatty socket per turn.
     pub fn recv(&self, fd: BorrowedFd<'_>, mode: RecvMode, token: Token) -> OpId {
-        let kind = Kind::Recv { mode, once: mode == RecvMode::Bulk, scarce: false };
+        let kind = Kind::Recv { mode, once: mode == RecvMode::Bulk, scarce: false, most: u32::MAX };
+        self.inner.start(fd.as_raw_fd(), kind, Owner::Table(token))
+    }
+
+    /// A bulk receive that takes no more than `most` bytes, where what comes of them should have a certain size.
+    pub fn recv_up_to(&self, fd: BorrowedFd<'_>, most: u32, token: Token) -> OpId {
+        debug_assert!(most > 0);
+        let kind = Kind::Recv { mode: RecvMode::Bulk, once: true, scarce: false, most };
         self.inner.start(fd.as_raw_fd(), kind, Owner::Table(token))
     }
 
     /// Sends a part of `buffer`, all of it; one completion brings the buffer back. At most one send of a socket is under
     /// way.
-    pub fn send(
-        &self,
-        fd: BorrowedFd<'_>,
-        buffer: Vec<u8>,
-        part: Range<usize>,
-        token: Token,
-    ) -> OpId {
+    pub fn send(&self, fd: BorrowedFd<'_>, buffer: Vec<u8>, part: Range<usize>, token: Token) -> OpId {
         debug_assert!(part.start <= part.end && part.end <= buffer.len());
         let Range { start: position, end } = part;
         self.inner.start(fd.as_raw_fd(), Kind::Send { buffer, position, end }, Owner::Table(token))
@@ -381,7 +380,7 @@ impl Core {
 // === impl DriverConfig ===
 
 impl Default for DriverConfig {
-    /// 2 MiB of small buffers, 4 MiB of large ones, none of it touched before it is needed.
+    /// 2 MiB of small buffers, 8 MiB of large ones and the room before them, none of it touched before it is needed.
     fn default() -> Self {
         Self {
             entries: 512,

@@ -47,7 +47,7 @@ impl Driver {
 
     /// Receives once, into a small buffer that is taken when bytes arrive. `None` is the end of the stream.
     pub async fn recv_some(&self, fd: BorrowedFd<'_>) -> io::Result<Option<Lease>> {
-        let kind = Kind::Recv { mode: RecvMode::Chatty, once: true, scarce: false };
+        let kind = Kind::Recv { mode: RecvMode::Chatty, once: true, scarce: false, most: u32::MAX };
         match Operation::start(self, fd.as_raw_fd(), kind).await {
             Outcome::Received(Received::Data(lease)) => Ok(Some(lease)),
             Outcome::Received(Received::Eof) => Ok(None),

@@ -106,6 +106,8 @@ pub(super) enum Kind {
         once: bool,
         /// Takes one buffer at a time, because its group has run out before.
         scarce: bool,
+        /// Takes no more bytes than this in one buffer; a multishot receive fills its buffers.
+        most: u32,
     },
     /// Sends `buffer[position..end]`.
     Send {
@@ -341,12 +343,12 @@ impl Slot {
             Kind::Accept => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK).build()
             }
-            Kind::Recv { mode: RecvMode::Chatty, once: false, scarce: false } => {
+            Kind::Recv { mode: RecvMode::Chatty, once: false, scarce: false, .. } => {
                 opcode::RecvMulti::new(fd, CHATTY).build()
             }
-            Kind::Recv { mode, .. } => {
+            Kind::Recv { mode, most, .. } => {
                 let group = mode.group();
-                opcode::Recv::new(fd, std::ptr::null_mut(), sizes[usize::from(group)])
+                opcode::Recv::new(fd, std::ptr::null_mut(), sizes[usize::from(group)].min(*most))
                     .buf_group(group)
                     .build()
                     .flags(Flags::BUFFER_SELECT)
