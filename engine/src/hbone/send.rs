@@ -186,12 +186,10 @@ impl Session {
     }
 
     /// The answer to [`LEAVING_PING`]: whatever the peer sent before it knew has arrived.
-    pub(super) fn leave_after_round_trip(&mut self, pong: u64, out: &mut impl Sink) -> bool {
-        if self.leaving != Leaving::Announced || pong != LEAVING_PING {
-            return false;
+    pub(super) fn leave_after_round_trip(&mut self, pong: u64, out: &mut impl Sink) {
+        if self.leaving == Leaving::Announced && pong == LEAVING_PING {
+            self.leave(ErrorCode::NO_ERROR, out);
         }
-        self.leave(ErrorCode::NO_ERROR, out);
-        true
     }
 
     fn leave(&mut self, code: ErrorCode, out: &mut impl Sink) {

@@ -155,6 +155,11 @@ impl Session {
         self.peer_settings_seen
     }
 
+    /// We have said that we leave, and still take streams that were on their way then.
+    pub fn takes_latecomers(&self) -> bool {
+        self.leaving == Leaving::Announced
+    }
+
     fn error(&self, fault: Fault) -> SessionError {
         let side = match self.role {
             Role::Client => Side::Upstream,

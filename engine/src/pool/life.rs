@@ -33,9 +33,7 @@ impl Tables {
         if !rest.is_empty() {
             self.tunnel_bytes(key, rest);
         }
-        if !self.accepting_streams
-            && self.tunnels.get(key).is_some_and(|tunnel| tunnel.facts.side == Side::Server)
-        {
+        if self.draining && self.tunnels.get(key).is_some_and(|tunnel| tunnel.facts.side == Side::Server) {
             self.drain_tunnel(key);
         }
         if let Some(tunnel) = self.tunnels.get_mut(key) {
@@ -88,7 +86,7 @@ impl Tables {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         let full = tunnel.buffered.bytes() >= TUNNEL_BUFFERED_BYTES_MAX
             || self.buffered.bytes() >= SHARD_BUFFERED_BYTES_MAX;
-        if full || !self.accepting_streams || tunnel.facts.side == Side::Client {
+        if full || tunnel.facts.side == Side::Client {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.reset(stream, ErrorCode::REFUSED_STREAM, &mut seal);
             return self.mark_tunnel(key);
@@ -140,7 +138,8 @@ impl Tables {
         }
     }
 
-    /// No new streams on this tunnel; those that run may finish.
+    /// No new streams on this tunnel, but for those that were on their way before the peer knew: a server takes them for
+    /// one more round trip. All may finish.
     pub(crate) fn drain_tunnel(&mut self, key: Key) {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         if !tunnel.is_live() {
@@ -152,11 +151,11 @@ impl Tables {
         self.end_if_drained(key);
     }
 
-    /// A tunnel that takes no more streams, or whose shard takes none, ends with its last one.
+    /// A tunnel that takes no more streams, or whose shard drains, ends with its last one.
     pub(crate) fn end_if_drained(&mut self, key: Key) {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let leaves = tunnel.session.is_draining() || !self.accepting_streams;
-        if tunnel.relays > 0 || !leaves || !tunnel.is_live() {
+        let leaves = tunnel.session.is_draining() || self.draining;
+        if tunnel.relays > 0 || !leaves || tunnel.session.takes_latecomers() || !tunnel.is_live() {
             return;
         }
         let (session, mut seal) = tunnel.speak(&mut self.buffers);

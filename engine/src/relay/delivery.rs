@@ -177,7 +177,10 @@ impl Tables {
                 }
             }
             Happening::Window => self.pump_waiting(tunnel),
-            Happening::Pong => self.heard(tunnel),
+            Happening::Pong => {
+                self.heard(tunnel);
+                self.end_if_drained(tunnel);
+            }
             Happening::GoAway => self.end_if_drained(tunnel),
         }
     }

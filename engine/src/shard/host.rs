@@ -213,7 +213,7 @@ impl Shard {
             self.close_listeners(&pod);
         }
         let mut tables = self.tables.borrow_mut();
-        tables.accepting_streams = false;
+        tables.draining = true;
         for key in tables.tunnels.keys() {
             tables.drain_tunnel(key);
         }

@@ -37,7 +37,8 @@ pub(crate) struct Tables {
     pub(super) verification: Round,
     /// Streams that peers asked for in this turn.
     pub(crate) requested: Vec<Requested>,
-    pub(crate) accepting_streams: bool,
+    /// Tunnels end with their last stream.
+    pub(crate) draining: bool,
     /// A tunnel came to its end in this turn: the pool may have a key to forget.
     pub(crate) tunnels_left: bool,
     /// The number of the next connection.
@@ -73,7 +74,7 @@ impl Tables {
             judgement: Round::default(),
             verification: Round::default(),
             requested: Vec::new(),
-            accepting_streams: true,
+            draining: false,
             tunnels_left: false,
             next: ConnectionId { shard, sequence: 0 },
         }

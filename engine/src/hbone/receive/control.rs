@@ -93,9 +93,7 @@ impl Session {
         }
         self.floods.spend(Flood::Other)?;
         let payload = u64::from_be_bytes(payload);
-        if self.leave_after_round_trip(payload, out) {
-            return Ok(Step::Continue);
-        }
+        self.leave_after_round_trip(payload, out);
         Ok(Step::Event(Event::Pong { payload }))
     }
 

@@ -203,21 +203,22 @@ fn a_connection_that_is_complete_outlives_its_tunnel() {
 }
 
 #[test]
-fn a_drained_end_finishes_what_runs_and_refuses_what_comes() {
+fn a_drained_server_finishes_what_runs_and_takes_what_was_on_its_way() {
     let mut world = World::with_peer(Side::Server);
     let (mut app, _, stream) = world.connect_from_peer();
-    world.near.tables.accepting_streams = false;
     let key = world.near.tunnel;
-    // Sent before the peer can know.
-    let late = world.far.connect();
+    world.near.tables.draining = true;
     world.near.tables.drain_tunnel(key);
-    world.until("it is refused", |world| world.far.takes_reset(late) == Some(ErrorCode::REFUSED_STREAM));
-    assert!(world.far.saw(&Told::GoAway(ErrorCode::NO_ERROR)));
-    world.far.send(stream, b"go on");
-    assert_eq!(sees(&mut world, &mut app), Took::Bytes(b"go on".to_vec()));
-    world.far.finish(stream);
-    assert_eq!(sees(&mut world, &mut app), Took::End);
-    app.end();
+    // Sent before the peer can know.
+    let (mut late_app, _, late) = world.connect_from_peer();
+    world.until("the peer knows", |world| world.far.saw(&Told::GoAway(ErrorCode::NO_ERROR)));
+    for (stream, app) in [(stream, &mut app), (late, &mut late_app)] {
+        world.far.send(stream, b"go on");
+        assert_eq!(sees(&mut world, app), Took::Bytes(b"go on".to_vec()));
+        world.far.finish(stream);
+        assert_eq!(sees(&mut world, app), Took::End);
+        app.end();
+    }
     world.until("the tunnel ends with its last stream", |world| world.far.saw(&Told::Closed));
     world.far.shut_down();
     world.until("everything is gone", |world| world.near.is_empty());
@@ -225,15 +226,27 @@ fn a_drained_end_finishes_what_runs_and_refuses_what_comes() {
 }
 
 #[test]
-fn a_drained_server_says_which_streams_it_never_saw() {
+fn a_drained_server_without_streams_waits_for_one_that_is_on_its_way() {
     let mut world = World::with_peer(Side::Server);
-    world.near.tables.accepting_streams = false;
     let key = world.near.tunnel;
+    world.near.tables.draining = true;
     world.near.tables.drain_tunnel(key);
-    let late = world.far.connect();
-    world.until("it is refused, or known to be unseen", |world| {
-        world.far.takes_reset(late) == Some(ErrorCode::REFUSED_STREAM)
-    });
+    let (mut app, _, stream) = world.connect_from_peer();
+    world.far.send(stream, b"served");
+    assert_eq!(sees(&mut world, &mut app), Took::Bytes(b"served".to_vec()));
+    world.far.finish(stream);
+    assert_eq!(sees(&mut world, &mut app), Took::End);
+    app.end();
+    world.until("the tunnel ends with its last stream", |world| world.far.saw(&Told::Closed));
+    world.end();
+}
+
+#[test]
+fn a_drained_server_that_nobody_wants_anything_of_ends_after_a_round_trip() {
+    let mut world = World::with_peer(Side::Server);
+    let key = world.near.tunnel;
+    world.near.tables.draining = true;
+    world.near.tables.drain_tunnel(key);
     world.until("the tunnel ends", |world| world.far.saw(&Told::Closed));
     world.end();
 }
@@ -241,7 +254,7 @@ fn a_drained_server_says_which_streams_it_never_saw() {
 #[test]
 fn a_tunnel_made_while_draining_ends_with_its_last_stream() {
     let mut world = World::with_peer(Side::Client);
-    world.near.tables.accepting_streams = false;
+    world.near.tables.draining = true;
     let (mut app, _, stream) = world.connect_to_peer();
     app.end();
     world.far.finish(stream);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::bench::{Bench, config};
 use crate::engine::EngineConfig;
 use crate::mesh::Identity;
-use crate::pool::{PoolKey, SetupError};
+use crate::pool::{Buffered, PoolKey, SHARD_BUFFERED_BYTES_MAX, SetupError};
 use crate::relay::tests::fixture::{App, Took, Transfer};
 use crate::shard::Key;
 
@@ -258,14 +258,16 @@ fn a_tunnel_that_breaks_is_replaced() {
 }
 
 #[test]
-fn what_a_drained_peer_did_not_process_is_tried_on_another_tunnel() {
+fn what_a_full_peer_did_not_process_is_tried_on_another_tunnel() {
     let mut bench = Bench::new();
     let first = bench.connect();
     // The server's end refuses; the one shard serves both, so it goes on when the other tunnel is begun.
-    bench.shard.tables.borrow_mut().accepting_streams = false;
+    let mut untaken = Buffered::default();
+    untaken.join(&bench.shard.tables.borrow().buffered);
+    untaken += SHARD_BUFFERED_BYTES_MAX;
     let mut caller = bench.call();
     bench.until("another tunnel is made", |bench| bench.knocked == 2);
-    bench.shard.tables.borrow_mut().accepting_streams = true;
+    drop(untaken);
     let mut called = bench.called();
     caller.write_all(b"hello");
     bench.until("the greeting arrives", |_| called.read(5) == Took::Bytes(b"hello".to_vec()));
