@@ -224,8 +224,29 @@ fn tls(target: SocketAddr, cause: &TlsError) -> SetupError {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::shard::tests::bench;
+
+    #[test]
+    fn every_cause_has_the_flag_of_the_contract() {
+        let target = SocketAddr::from(([10, 0, 0, 2], 15_008));
+        let peer: Identity = "spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap();
+        let connect = |silent| SetupError::Connect { target, cause: String::new(), silent };
+        for (cause, flag) in [
+            (connect(true), "NETWORK_POLICY"),
+            (connect(false), "CONNECT"),
+            (SetupError::Full { target, limit: 1 }, "CONNECT"),
+            (SetupError::Slow { target }, "TLS_FAILURE"),
+            (SetupError::Tls { target, cause: String::new() }, "TLS_FAILURE"),
+            (SetupError::Identity { target, found: peer.clone(), expected: String::new() }, "TLS_FAILURE"),
+            (SetupError::NoCertificate(peer.clone()), "IDENTITY_ERROR"),
+            (SetupError::Revoked { target, peer }, "CERT_REVOKED"),
+        ] {
+            assert_eq!(cause.flag().as_str(), flag, "{cause}");
+        }
+    }
 
     #[test]
     fn settings_follow_the_configuration() {

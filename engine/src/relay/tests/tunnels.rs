@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use super::fixture::{App, Connection, Peer, Told, Took, Transfer, Turned, World};
+use futures_lite::future::{block_on, poll_once};
+
+use super::fixture::{App, Connection, Peer, Told, Took, Transfer, Turned, World, established, tcp_pair};
 use crate::hbone::ErrorCode;
+use crate::observe::ResponseFlag;
 use crate::pool::Side;
+use crate::relay::Opened;
 use crate::relay::tests::fixture::End;
+use crate::uring::DriverConfig;
 
 fn sees<F: Turned>(world: &mut World<F>, app: &mut App) -> Took {
     let mut seen = Took::Nothing;
@@ -161,6 +166,34 @@ fn goaway_without_streams_ends_the_tunnel() {
         world.until("everything is gone", |world| world.near.is_empty());
         world.end();
     }
+}
+
+#[test]
+fn a_peer_that_never_speaks_http_is_told_from_one_that_refuses() {
+    let (client, _) = established();
+    let (near, far) = tcp_pair(None);
+    let mut end = End::alone(&DriverConfig::default());
+    end.add_tunnel(Side::Client, client, near);
+    let (_app, socket) = App::connected();
+    let (_, mut opened) = end.open(socket);
+    end.turn();
+    drop(far);
+    let refused = loop {
+        match block_on(poll_once(&mut opened)) {
+            Some(answer) => break answer,
+            None => _ = end.turn(),
+        }
+    };
+    let Some(Opened::No(refused)) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.flag, ResponseFlag::H2HandshakeFailure);
+
+    let mut world = World::with_peer(Side::Client);
+    let (_app, socket) = App::connected();
+    let (_, mut opened) = world.near.open(socket);
+    world.far.goaway(ErrorCode::NO_ERROR);
+    world.far.shut_down();
+    let refused = world.answer(&mut opened).unwrap();
+    assert_eq!(refused.flag, ResponseFlag::Connect);
 }
 
 #[test]
