@@ -10,6 +10,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
     SerialNumber,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
@@ -19,6 +20,7 @@ use crate::proxy::{ROOT_CERT_FILE, ROOT_KEY_FILE};
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
 }
 
 /// A certificate and its key.
@@ -51,7 +53,8 @@ impl Authority {
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
         };
         let key = KeyPair::from_pem(&read(ROOT_KEY_FILE)?)?;
-        Ok(Self { issuer: Issuer::from_ca_cert_pem(&read(ROOT_CERT_FILE)?, key)? })
+        let root = CertificateDer::from_pem_slice(read(ROOT_CERT_FILE)?.as_bytes())?;
+        Ok(Self { issuer: Issuer::from_ca_cert_der(&root, key)?, root })
     }
 
     /// Puts a new root into `directory`, as a user does who brings one.
@@ -67,7 +70,13 @@ impl Authority {
     /// A root nobody knows.
     pub fn stranger() -> Result<Self> {
         let (params, key) = root()?;
-        Ok(Self { issuer: Issuer::new(params, key) })
+        let root = params.self_signed(&key)?.der().clone();
+        Ok(Self { issuer: Issuer::new(params, key), root })
+    }
+
+    /// Its certificate.
+    pub fn root(&self) -> &CertificateDer<'static> {
+        &self.root
     }
 
     /// A certificate with these URI SANs.

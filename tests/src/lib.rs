@@ -17,10 +17,13 @@ pub mod lab;
 pub mod mesh;
 pub mod netns;
 pub mod pcap;
+#[cfg(feature = "planes")]
+pub mod planes;
 pub mod process;
 pub mod proxy;
 pub mod redirect;
 pub mod run;
 pub mod shell;
+pub mod spire;
 pub mod traffic;
 pub mod wire;

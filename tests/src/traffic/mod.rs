@@ -6,6 +6,7 @@
 pub mod latency;
 pub mod pattern;
 pub mod server;
+pub mod steady;
 pub mod transfer;
 
 use std::io::{ErrorKind, Read};

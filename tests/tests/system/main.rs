@@ -1,7 +1,7 @@
 //! Whole systems: nodes and pods in network namespaces, the real binary, real traffic.
 //!
 //! `cargo xtask test` runs them as root, one after the other; a plain `cargo test` passes over them. A test that needs a
-//! ztunnel says INCOMPLETE where there is none, and passes; xtask counts and names those.
+//! ztunnel or SPIRE says INCOMPLETE where there is none, and passes; xtask counts and names those.
 #![allow(clippy::unwrap_used)]
 
 /// The first part of every test's name, by which the run of the crates' own tests leaves them out.
@@ -20,6 +20,7 @@ mod whole {
     mod live;
     mod privileges;
     mod rotation;
+    mod spire;
     mod standing;
     mod status;
     mod trust;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use testkit::lab::{Lab, Pod};
 use testkit::mesh::{Mesh, MeshOptions, two_pods};
 use testkit::proxy::ProxyKind;
-use testkit::{proxy, run};
+use testkit::{proxy, run, spire};
 
 /// What a test needs beside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ enum Need {
     Ringway,
     /// Root, and a ztunnel with its test authority.
     Ztunnel,
+    /// Root, the binary under test, and SPIRE's server and agent.
+    Spire,
 }
 
 /// Set by xtask: system tests are wanted, so a lack of root or of the binary is a failure.
@@ -58,17 +61,18 @@ fn can_run(test: &str, need: Need) -> bool {
         return false;
     }
     assert!(run::is_root(), "{test}: network namespaces need root");
-    if need == Need::Ringway && kind() == ProxyKind::Ringway {
+    if matches!(need, Need::Ringway | Need::Spire) && kind() == ProxyKind::Ringway {
         proxy::ringway_binary().unwrap();
     }
-    let ztunnel = || proxy::ztunnel_binary().and_then(|_| proxy::ztunnel_authority());
-    match ztunnel() {
-        Err(error) if need == Need::Ztunnel => {
-            report_incomplete(&format!("{test}: {error:#}"));
-            false
-        }
-        _ => true,
+    let lacking = match need {
+        Need::Ztunnel => proxy::ztunnel_binary().and_then(|_| proxy::ztunnel_authority()).err(),
+        Need::Spire => spire::binaries().err(),
+        Need::Root | Need::Ringway => None,
+    };
+    if let Some(error) = &lacking {
+        report_incomplete(&format!("{test}: {error:#}"));
     }
+    lacking.is_none()
 }
 
 fn report_incomplete(line: &str) {

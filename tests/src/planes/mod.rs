@@ -1,0 +1,5 @@
+//! Control planes of our own, as real ones behave, and as none should where a test wants it.
+
+pub mod container_runtime;
+mod grpc;
+pub mod spire_agent;
