@@ -11,6 +11,7 @@ use testkit::mesh::{Mesh, MeshOptions};
 use testkit::process::Process;
 use testkit::proxy::{ProxyKind, ProxyOptions};
 
+use super::spire::Spire;
 use crate::progress::Progress;
 use crate::workspace::{Profile, binary};
 
@@ -29,6 +30,8 @@ pub(crate) struct Cluster {
     applications: Vec<Process>,
     _iperf: IperfServer,
     pub(crate) mesh: Mesh,
+    /// Who signs, if not the embedded authority.
+    spire: Option<Spire>,
     /// Enrolled, on node 1.
     pub(crate) web: Arc<Pod>,
     pub(crate) cart: Arc<Pod>,
@@ -42,7 +45,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn start(kind: ProxyKind, progress: &Progress) -> Result<Self> {
+    pub(crate) fn start(kind: ProxyKind, with_spire: bool, progress: &Progress) -> Result<Self> {
         progress.step("making two nodes with three pods each");
         let mut lab = Lab::new()?;
         let (one, two) = (lab.add_node()?, lab.add_node()?);
@@ -52,10 +55,19 @@ impl Cluster {
         let shop = lab.add_pod(&two, PodSpec::new("shop").namespace("back"))?;
         let bank = lab.add_pod(&two, PodSpec::new("bank").namespace("back"))?;
         let mail = lab.add_pod(&two, PodSpec::new("mail").namespace("legacy").not_enrolled())?;
+        let spire = with_spire.then(|| {
+            progress.step("starting SPIRE's server and agent, with an entry for each enrolled pod");
+            Spire::start(&lab)
+        });
+        let spire = spire.transpose()?;
         progress.step("starting two proxies and installing redirection in four pods");
         let proxy = ProxyOptions {
             ringway: (kind == ProxyKind::Ringway).then(|| binary(Profile::Release, "ringway")).transpose()?,
             ..ProxyOptions::default()
+        };
+        let proxy = match &spire {
+            Some(spire) => spire.serve(proxy),
+            None => proxy,
         };
         let mesh = Mesh::start(lab, MeshOptions { kinds: vec![kind; 2], proxy, ..MeshOptions::default() })?;
         progress.step("starting applications in every pod");
@@ -70,7 +82,7 @@ impl Cluster {
             }
         }
         let iperf = IperfServer::start(&shop.netns)?;
-        Ok(Self { applications, _iperf: iperf, mesh, web, cart, cron, shop, bank, mail })
+        Ok(Self { applications, _iperf: iperf, mesh, spire, web, cart, cron, shop, bank, mail })
     }
 
     /// Who is where.
@@ -84,6 +96,7 @@ impl Cluster {
             }
             text += "\n";
         }
+        text += &self.spire.as_ref().map(Spire::describe).unwrap_or_default();
         text + &format!(
             "{} applications, every one in a network namespace of its pod\n",
             self.applications.len()

@@ -4,6 +4,7 @@ mod cluster;
 mod identities;
 mod keep;
 mod measure;
+mod spire;
 mod table;
 
 use anyhow::{Result, bail};
@@ -23,6 +24,10 @@ pub(crate) struct Options {
     /// Takes down what --keep left.
     #[arg(long)]
     down: bool,
+    /// Certificates from a real SPIRE instead of the embedded authority: `spire-server` and `spire-agent` are taken
+    /// from PATH or from the folder RINGWAY_SPIRE_BIN.
+    #[arg(long, conflicts_with_all = ["down", "proxy"])]
+    spire: bool,
     /// Only names missing system tools instead of installing them.
     #[arg(long)]
     no_install: bool,
@@ -53,6 +58,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.down {
         return Ok(());
     }
+    if options.spire {
+        spire::require()?;
+    }
     tools::require(if options.no_install { Lack::Report } else { Lack::Install })?;
     if options.proxy == ProxyKind::Ringway {
         println!("building ringway (release)");
@@ -69,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Everything after the build. What was seen is collected first and printed in one piece, on one screen.
 fn show(options: &Options, progress: &Progress) -> Result<()> {
-    let mut cluster = Cluster::start(options.proxy, progress)?;
+    let mut cluster = Cluster::start(options.proxy, options.spire, progress)?;
     let rows = table::observe(&cluster, progress)?;
     let screen = [
         cluster.describe(),
