@@ -11,6 +11,14 @@ pub(super) fn diagnose(report: &StatusReport) -> Vec<Problem> {
     let pods = report.pods.iter().filter_map(pod);
     let certificates = report.certificates.iter().filter_map(certificate);
     let mut problems: Vec<Problem> = planes.chain(pods).chain(certificates).collect();
+    if let Some(first) = report.unserved.first() {
+        let what = format!(
+            "the mesh has pods of this node that nobody named to this proxy, such as {first}: nobody encrypts for them"
+        );
+        let cure =
+            "see that the node agent enrols them, and that NODE_NAME is what `node` of their workloads says";
+        problems.push(problem(what, cure));
+    }
     if report.waiting_for.iter().any(|task| task == "drain") {
         problems.push(problem("the proxy is ending: it takes no new connections", "wait for its successor"));
     }
@@ -158,6 +166,10 @@ mod tests {
                 Some("has no certificate, so its connections fail: denied"),
             ),
             (of_certificate(None, 0, None), Some("none has come yet")),
+            (
+                StatusReport { unserved: vec!["shop/lost".to_owned()], ..StatusReport::default() },
+                Some("such as shop/lost"),
+            ),
             (waiting("drain"), Some("the proxy is ending")),
             (waiting("state manager"), Some("the mesh is not known yet")),
         ] {

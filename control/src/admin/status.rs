@@ -1,11 +1,12 @@
 //! `GET /status`: everything that the control thread knows about itself, and a diagnosis.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use engine::mesh::{Holder, Snapshot};
+use engine::mesh::{Holder, Protocol, Snapshot};
 use engine::observe::{PodConnections, ShardStatistics};
 
 use super::Admin;
@@ -38,6 +39,7 @@ impl Admin {
                 .map(|(name, plane)| self::plane(*name, plane, now))
                 .collect(),
             pods: state.pods.iter().map(|(uid, pod)| self::pod(uid, pod, open, &snapshot)).collect(),
+            unserved: unserved(&state.pods, &snapshot, self.node.as_deref()),
             certificates: certificates(&state.certificates, &snapshot, now),
             shards: shards.iter().map(shard).collect(),
             problems: Vec::new(),
@@ -81,6 +83,19 @@ fn pod(uid: &str, pod: &PodStatus, open: &[PodConnections], snapshot: &Snapshot)
         in_mesh: snapshot.workload_of_pod(&pod.name, &pod.namespace, &pod.service_account).is_some(),
         open: open.map(connections).unwrap_or_default(),
     }
+}
+
+/// Told of at most: the first few say where to look.
+const UNSERVED_MAX: usize = 10;
+
+/// Workloads on this node (`NODE_NAME`) whose connections should come through a proxy, and do not come through this one.
+fn unserved(pods: &BTreeMap<Arc<str>, PodStatus>, snapshot: &Snapshot, node: Option<&str>) -> Vec<String> {
+    let Some(node) = node else { return Vec::new() };
+    let served: HashSet<(&str, &str)> = pods.values().map(|pod| (&*pod.namespace, &*pod.name)).collect();
+    let here = snapshot.workloads().filter(|workload| *workload.node == *node);
+    let wanting = here.filter(|workload| workload.protocol == Protocol::Hbone && !workload.native_tunnel);
+    let missing = wanting.filter(|workload| !served.contains(&(&**workload.namespace(), &*workload.name)));
+    missing.map(|workload| format!("{}/{}", workload.namespace(), workload.name)).take(UNSERVED_MAX).collect()
 }
 
 fn connections(open: &PodConnections) -> OpenConnections {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use engine::mesh::Snapshot;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -8,8 +9,9 @@ use super::*;
 use crate::figures::{Questions, channel};
 use crate::http::testing::ask;
 use crate::http::{self, Endpoint, Reach};
+use crate::reconciler::Latest;
 use crate::reports::{FlowLine, StatusReport};
-use crate::stand_in::{StandIn, completed, environment};
+use crate::stand_in::{StandIn, completed, environment, workload};
 
 pub(super) fn admin() -> (Admin, Questions) {
     let (figures, questions) = channel();
@@ -56,7 +58,7 @@ async fn paths_and_methods_as_a_table() {
 
 #[tokio::test]
 async fn the_status_tells_what_the_control_thread_knows() {
-    let (admin, mut questions) = admin();
+    let (mut admin, mut questions) = admin();
     admin.known.status.disconnected(crate::status::Plane::Zds, "/run/zds.sock", "no such file".to_owned());
     let pod = crate::status::PodStatus {
         name: "cart".into(),
@@ -65,6 +67,13 @@ async fn the_status_tells_what_the_control_thread_knows() {
         pending: None,
     };
     admin.known.status.update(|state| _ = state.pods.insert("uid-1".into(), pod));
+    let mut snapshot = Snapshot::default();
+    for (name, node) in [("lost", "node-1"), ("elsewhere", "node-2")] {
+        let mut workload = workload(name, "Kubernetes");
+        workload.node = node.into();
+        snapshot.upsert_workload(Arc::new(workload));
+    }
+    admin.known.latest = Latest::new(Arc::new(snapshot));
     let router = router(admin);
     let plane = StandIn::default();
     let (status, body) = tokio::select! {
@@ -78,7 +87,8 @@ async fn the_status_tells_what_the_control_thread_knows() {
     let open = report.pods[0].open;
     assert_eq!((open.outbound, open.inbound, open.tunnels_out, open.tunnels_in), (3, 4, 1, 2));
     assert!(!report.pods[0].in_mesh);
-    assert_eq!(report.problems.len(), 3, "{:?}", report.problems);
+    assert_eq!((report.mesh.workloads, report.unserved), (2, vec!["shop/lost".to_owned()]));
+    assert_eq!(report.problems.len(), 4, "{:?}", report.problems);
 }
 
 #[tokio::test]

@@ -110,7 +110,10 @@ impl Destination {
         if !name.contains('.') {
             return Err(Unclear::NotADestination(text.to_owned()));
         }
-        let found = snapshot.service_by_hostname(name, namespace);
+        // As a pod's resolver would complete it.
+        let complete = format!("{name}.svc.{}", snapshot.settings().domain);
+        let found =
+            [name, &complete].into_iter().find_map(|name| snapshot.service_by_hostname(name, namespace));
         Self::of_service(snapshot, found.ok_or_else(|| Unclear::Nobody(text.to_owned()))?, port)
     }
 

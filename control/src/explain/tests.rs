@@ -91,6 +91,7 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
         ("10.0.0.1", "10.0.0.2", Outcome::Encrypted, "deliver", "shop/cart gets it on port 80"),
         ("shop/client", "10.0.0.2:8080", Outcome::Encrypted, "certificate", "valid for 3"),
         ("shop/client", "cart.shop.svc.cluster.local", Outcome::Encrypted, "deliver", "on port 8080"),
+        ("shop/client", "cart.shop:80", Outcome::Encrypted, "deliver", "on port 8080"),
         ("shop/client", "10.1.0.1:80", Outcome::Encrypted, "route", "through a tunnel to 10.0.0.2:15008"),
         ("shop/client", "shop/nobody", Outcome::Refused, "route", "no healthy endpoint for port 80"),
         ("shop/client", "shop/cart.shop.svc.cluster.local:81", Outcome::Refused, "route", "has no port 81"),

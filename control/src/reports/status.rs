@@ -13,6 +13,10 @@ pub struct StatusReport {
     pub mesh: MeshReport,
     pub control_connections: Vec<PlaneReport>,
     pub pods: Vec<PodReport>,
+    /// Pods that the mesh says are of this node and want to be served, and that nobody has named to this proxy: the
+    /// first few, `namespace/pod`.
+    #[serde(default)]
+    pub unserved: Vec<String>,
     pub certificates: Vec<CertificateReport>,
     pub shards: Vec<ShardReport>,
     /// What is wrong, and what to do.

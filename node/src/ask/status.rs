@@ -122,6 +122,7 @@ mod tests {
                 in_mesh: true,
                 open: OpenConnections { outbound: 3, inbound: 4, tunnels_out: 1, tunnels_in: 2 },
             }],
+            unserved: Vec::new(),
             certificates: vec![
                 CertificateReport {
                     identity: "spiffe://cluster.local/ns/shop/sa/cart".to_owned(),

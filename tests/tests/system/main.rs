@@ -18,6 +18,7 @@ mod whole {
     mod kit;
     mod lifecycle;
     mod live;
+    mod observability;
     mod privileges;
     mod rotation;
     mod spire;
