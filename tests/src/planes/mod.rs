@@ -2,4 +2,8 @@
 
 pub mod container_runtime;
 mod grpc;
+pub mod resources;
+mod signer;
 pub mod spire_agent;
+mod tls_front;
+pub mod xds_server;

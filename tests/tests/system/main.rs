@@ -15,6 +15,7 @@ mod whole {
     mod h2spec;
     mod hostile;
     mod interop;
+    mod istio_ca;
     mod kit;
     mod lifecycle;
     mod live;
@@ -25,6 +26,7 @@ mod whole {
     mod standing;
     mod status;
     mod trust;
+    mod xds;
 }
 
 use std::io::Write;
