@@ -9,6 +9,7 @@ mod machine;
 mod pair;
 mod peer;
 mod protocol;
+mod push;
 mod report;
 mod runner;
 mod sample;
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Measures every workload through every target, and prints a page of tables (needs root).
     Run(RunArguments),
+    /// What a push of 70,000 workloads by an xDS server costs a running ping-pong (needs root).
+    Push(push::PushArguments),
     /// A load generator, led over its standard input.
     #[command(hide = true)]
     Peer,
@@ -83,6 +86,7 @@ struct RunArguments {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => run(arguments),
+        Command::Push(arguments) => push::run(&arguments),
         Command::Peer => peer::serve(),
     };
     match done {

@@ -8,6 +8,11 @@ use proto::{security, type_url};
 
 use crate::lab::Pod;
 
+/// Nodes, namespaces and service accounts of a large cluster.
+const NODES: usize = 1_000;
+const NAMESPACES: usize = 300;
+const ACCOUNTS: usize = 10;
+
 /// What the agent says of a pod.
 pub fn workload(pod: &Pod) -> Workload {
     let bytes = |ip| match ip {
@@ -29,6 +34,19 @@ pub fn workload(pod: &Pod) -> Workload {
 /// The same as a resource.
 pub fn pod(pod: &Pod) -> Resource {
     of_workload(workload(pod))
+}
+
+/// A pod somewhere in a cluster of many thousands, described as `like` is.
+pub fn of_large_cluster(like: &Pod, number: usize) -> Resource {
+    let mut workload = workload(like);
+    workload.uid = format!("{number:08x}-5b0c-4c53-9d5e-{number:012x}");
+    workload.name = format!("deployment-{}-7d9c6b8f5-{number:05x}", number % NAMESPACES);
+    workload.namespace = format!("namespace-{}", number % NAMESPACES);
+    workload.service_account = format!("account-{}", number % ACCOUNTS);
+    workload.node = format!("192.168.{}.{}", number % NODES / 250, number % 250);
+    let [_, a, b, c] = u32::try_from(number).unwrap_or_default().to_be_bytes();
+    workload.addresses = vec![vec![11, a, b, c]];
+    of_workload(workload)
 }
 
 pub fn of_workload(workload: Workload) -> Resource {
