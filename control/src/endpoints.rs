@@ -40,6 +40,13 @@ impl Endpoints {
         })
     }
 
+    /// Of admin, stats, readiness.
+    #[cfg(test)]
+    pub(crate) fn addresses(&self) -> [SocketAddr; 3] {
+        [&self.admin[0], &self.stats, &self.readiness]
+            .map(|socket| socket.local_addr().expect("invariant: it listens"))
+    }
+
     /// Answers on all of them, for as long as it is polled.
     pub(crate) async fn serve(&self, routers: Routers) -> io::Result<Infallible> {
         let mut serving = JoinSet::new();

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use engine::mesh::{
-    Authority, Decision, HboneRoute, Identity, Inbound, Refusal, Route, Snapshot, Workload, authorise,
-    deliver, route,
+    Action, Authority, Decision, Finding, Found, HboneRoute, Identity, Inbound, Refusal, Route, Snapshot,
+    Workload, authorise, deliver, examine, route,
 };
 
 use crate::reports::{Explanation, Outcome, Step};
@@ -142,10 +142,13 @@ impl Replay<'_> {
     }
 
     fn judge(&self, inbound: &Inbound<'_>, allowed: Outcome, story: &mut Story) -> Outcome {
+        for finding in examine(self.snapshot, inbound) {
+            story.tell("policy", heard(&finding));
+        }
         let verdict = authorise(self.snapshot, inbound);
         let who =
             inbound.identity.map_or_else(|| "a client without identity".to_owned(), Identity::to_string);
-        let outcome = match verdict.decision {
+        match verdict.decision {
             Decision::Allow { policy: None } => {
                 story.tell("authorise", format!("no policy stands against {who}, and none is needed"));
                 allowed
@@ -159,11 +162,7 @@ impl Replay<'_> {
                 story.stop("authorise", format!("{who} is denied: {denial}"), cure);
                 Outcome::Denied
             }
-        };
-        for finding in verdict.dry_run {
-            story.tell("dry run", finding.to_string());
         }
-        outcome
     }
 
     /// Whether a pod of this node could prove its identity. That of another node is taken on trust.
@@ -212,6 +211,21 @@ impl Replay<'_> {
         };
         self.pods.iter().find(|(_, pod)| is_it(pod)).map(|(uid, _)| uid)
     }
+}
+
+/// What one of the policies that have a say said.
+fn heard(finding: &Finding) -> String {
+    let policy = &finding.policy;
+    let Some(Found { action, dry_run, matches }) = finding.known else {
+        return format!("{policy}: selects this workload and is not known here, which denies");
+    };
+    let action = match action {
+        Action::Allow => "allows",
+        Action::Deny => "denies",
+    };
+    let mode = if dry_run { ", in dry run" } else { "" };
+    let matches = if matches { "describes this connection" } else { "does not describe this connection" };
+    format!("{policy} ({action}{mode}): {matches}")
 }
 
 fn refuse(story: &mut Story, step: &'static str, refusal: &Refusal) -> Outcome {

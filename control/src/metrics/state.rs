@@ -10,7 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::exposition::Exposition;
 use crate::readiness::Readiness;
 use crate::sources::Known;
-use crate::status::{Plane, State, seconds_left};
+use crate::status::{CertificateStatus, Plane, State, seconds_left};
 
 /// A copy of it.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ pub(super) struct Figures {
     certificates: Vec<(Holder, i64)>,
     /// Tries in a row that failed, for each that is wanted.
     failures: Vec<(Holder, u64)>,
-    obtained: u64,
+    obtained: Vec<(Holder, u64)>,
+    /// Lists of revoked certificates; none where there is no file of them.
+    revocation_lists: Option<u64>,
     xds_messages: Vec<(String, (u64, u64))>,
     xds_terminations: Vec<(&'static str, u64)>,
 }
@@ -44,15 +46,16 @@ pub(super) fn collect(known: &Known, readiness: &Readiness) -> Figures {
         stopped: state.pods_stopped,
         planes: planes(state),
         certificates,
-        failures: state
-            .certificates
-            .iter()
-            .map(|(holder, status)| (holder.clone(), status.failures))
-            .collect(),
-        obtained: state.certificates.values().map(|status| status.obtained).sum(),
+        failures: of_each(state, |status| status.failures),
+        obtained: of_each(state, |status| status.obtained),
+        revocation_lists: snapshot.revocations().map(|lists| lists.len() as u64),
         xds_messages: state.xds_messages.iter().map(|(url, counts)| (url.clone(), *counts)).collect(),
         xds_terminations: state.xds_terminations.iter().map(|(reason, count)| (*reason, *count)).collect(),
     })
+}
+
+fn of_each(state: &State, value: impl Fn(&CertificateStatus) -> u64) -> Vec<(Holder, u64)> {
+    state.certificates.iter().map(|(holder, status)| (holder.clone(), value(status))).collect()
 }
 
 fn planes(state: &State) -> Vec<(Plane, bool, u64)> {
@@ -128,10 +131,16 @@ impl Figures {
             "Tries in a row to get a certificate that failed",
             self.failures.iter().map(|(holder, failures)| (of(holder), *failures)),
         )?;
-        exposition.counter(
+        exposition.counters(
             "ringway_certificates_obtained",
-            "Certificates obtained for the pods that are here now",
-            self.obtained,
-        )
+            "Certificates obtained",
+            self.obtained.iter().map(|(holder, obtained)| (of(holder), *obtained)),
+        )?;
+        match self.revocation_lists {
+            Some(lists) => {
+                exposition.gauge("ringway_crl_lists", "Lists of revoked certificates in force", lists)
+            }
+            None => Ok(()),
+        }
     }
 }

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use super::*;
 use crate::environment::LogFormat;
@@ -87,4 +89,40 @@ fn a_drain_that_does_not_end_is_cut() {
     let work = work(plane, "0s");
     let lines = logged(LogFormat::Plain, "info", || work.drain_alone().unwrap());
     assert!(lines.contains("connections that are still open are cut"), "{lines}");
+}
+
+/// What a server of ours at `address` answers to one request; nothing once it is gone.
+fn ask(address: SocketAddr, request: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(format!("{request} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[test]
+fn who_asks_is_answered_until_the_drain_is_over() {
+    let plane = StandIn::default();
+    plane.stuck.set(true);
+    let work = work(plane, "1h");
+    let [admin, stats, readiness] = work.endpoints.addresses();
+    // It drains for as long as this process lives: nobody waits for its end.
+    thread::spawn(move || work.run());
+    assert!(ask(admin, "GET /").unwrap().contains("config_dump"));
+    assert!(ask(readiness, "GET /healthz/ready").unwrap().contains("not ready, pending: state manager"));
+
+    assert!(ask(admin, "POST /quitquitquit").unwrap().ends_with("shutdown now\n"));
+    // The order is obeyed at some moment: until then probes say what they said before.
+    while !ask(readiness, "GET /healthz/ready").unwrap().contains("drain") {}
+    assert!(ask(stats, "GET /metrics").unwrap().contains("\nringway_ready 0\n"));
+    assert!(ask(admin, "GET /status").unwrap().contains("the proxy is ending"));
+}
+
+#[test]
+fn the_order_to_end_is_answered_even_if_the_end_comes_at_once() {
+    let work = work(StandIn::default(), "5s");
+    let [admin, ..] = work.endpoints.addresses();
+    let running = thread::spawn(move || work.run().is_ok());
+    assert!(ask(admin, "POST /quitquitquit").unwrap().ends_with("shutdown now\n"));
+    assert!(running.join().unwrap());
 }
