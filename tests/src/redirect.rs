@@ -23,6 +23,25 @@ pub fn install(netns: &Netns) -> Result<()> {
     Ok(())
 }
 
+/// Takes out what [`install`] put in.
+pub fn remove(netns: &Netns) -> Result<()> {
+    let delete = |table: &str| {
+        format!(
+            "*{table}\n-D PREROUTING -j CILIUM_PREROUTING\n-D OUTPUT -j CILIUM_OUTPUT\n\
+             -F CILIUM_PREROUTING\n-F CILIUM_OUTPUT\n-X CILIUM_PREROUTING\n-X CILIUM_OUTPUT\nCOMMIT\n"
+        )
+    };
+    for restore in ["iptables-restore", "ip6tables-restore"] {
+        let rules = delete("mangle") + &delete("nat");
+        netns.enter(|| shell::feed(Command::new(restore).arg("--noflush"), &rules))?;
+    }
+    for family in ["-4", "-6"] {
+        netns.ip(&format!("{family} rule del fwmark 0x111/0xfff lookup 100 priority 32764"))?;
+        netns.ip(&format!("{family} route flush table 100"))?;
+    }
+    Ok(())
+}
+
 /// Both families' rules, ip rules and routes as the tools print them, counters and comments left out: equal for equal
 /// redirections.
 pub fn dump(netns: &Netns) -> Result<String> {

@@ -2,6 +2,7 @@
 
 pub mod container_runtime;
 mod grpc;
+pub mod node_agent;
 pub mod resources;
 mod signer;
 pub mod spire_agent;

@@ -27,6 +27,7 @@ mod whole {
     mod status;
     mod trust;
     mod xds;
+    mod zds;
 }
 
 use std::io::Write;

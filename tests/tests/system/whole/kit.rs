@@ -117,6 +117,8 @@ fn the_reference_redirection_is_read_back_in_both_families() {
     assert_eq!(after.matches("--to-ports 15006").count(), 2, "{after}");
     assert_eq!(after.matches("fwmark 0x111/0xfff lookup 100").count(), 2, "{after}");
     assert!(!before.contains("CILIUM"), "{before}");
+    redirect::remove(&netns).unwrap();
+    assert_eq!(redirect::dump(&netns).unwrap(), before);
 }
 
 #[test]

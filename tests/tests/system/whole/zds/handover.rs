@@ -1,0 +1,1 @@
+//! A rolling update: two proxies side by side on one node.
