@@ -1,30 +1,48 @@
 //! The three ports that are asked: admin (15000), stats (15020), readiness (15021).
 //!
-//! The sockets are opened once, before anything else, and outlive a run of the control thread: who asks while it begins
-//! anew waits in their queues.
+//! The sockets are opened before anything else and outlive a run of the control thread: who asks while it begins anew
+//! waits in their queues. They are given up to a proxy that comes to replace this one, for as long as that one lives.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::panic::resume_unwind;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::environment::Environment;
 use crate::http::{self, BindError, Endpoint, Reach, listener};
 
+/// The pause before ports that cannot be taken back are tried again.
+const REOPEN_PAUSE_MS: u64 = 1_000;
+
 #[derive(Debug)]
 pub(crate) struct Endpoints {
+    admin: SocketAddr,
+    stats: SocketAddr,
+    readiness: SocketAddr,
+    /// None while a proxy that is to replace this one has the ports.
+    sockets: RefCell<Option<Sockets>>,
+}
+
+#[derive(Debug)]
+struct Sockets {
     /// Of both families.
-    admin: Vec<std::net::TcpListener>,
-    stats: std::net::TcpListener,
-    readiness: std::net::TcpListener,
+    admin: Vec<StdListener>,
+    stats: StdListener,
+    readiness: StdListener,
 }
 
 /// What is answered at each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Routers {
     pub(crate) admin: Router,
     pub(crate) stats: Router,
@@ -33,41 +51,93 @@ pub(crate) struct Routers {
 
 impl Endpoints {
     pub(crate) fn open(environment: &Environment) -> Result<Self, BindError> {
-        Ok(Self {
-            admin: admin(environment.admin_address)?,
-            stats: listener(Endpoint::Stats, environment.stats_address)?,
-            readiness: listener(Endpoint::Readiness, environment.readiness_address)?,
-        })
+        let endpoints = Self {
+            admin: environment.admin_address,
+            stats: environment.stats_address,
+            readiness: environment.readiness_address,
+            sockets: RefCell::default(),
+        };
+        endpoints.reopen()?;
+        Ok(endpoints)
     }
 
     /// Of admin, stats, readiness.
     #[cfg(test)]
     pub(crate) fn addresses(&self) -> [SocketAddr; 3] {
-        [&self.admin[0], &self.stats, &self.readiness]
-            .map(|socket| socket.local_addr().expect("invariant: it listens"))
+        let sockets = self.sockets.borrow();
+        let Sockets { admin, stats, readiness } =
+            sockets.as_ref().expect("invariant: nobody replaces a test");
+        [&admin[0], stats, readiness].map(|socket| socket.local_addr().expect("invariant: it listens"))
     }
 
-    /// Answers on all of them, for as long as it is polled.
-    pub(crate) async fn serve(&self, routers: Routers) -> io::Result<Infallible> {
+    /// Answers on all of them, for as long as it is polled and nobody comes to replace us: a probe that is meant for
+    /// that one must not be answered by this.
+    pub(crate) async fn serve(
+        &self,
+        routers: Routers,
+        mut succeeded: watch::Receiver<bool>,
+    ) -> io::Result<Infallible> {
+        loop {
+            let mut serving = self.spawn(&routers)?;
+            tokio::select! {
+                never = watch_over(&mut serving) => match never {},
+                () = until(&mut succeeded, true) => {}
+            }
+            serving.shutdown().await;
+            self.sockets.replace(None);
+            until(&mut succeeded, false).await;
+            while let Err(error) = self.reopen() {
+                warn!(%error, "trying again");
+                sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
+            }
+        }
+    }
+
+    fn reopen(&self) -> Result<(), BindError> {
+        let sockets = Sockets {
+            admin: admin(self.admin)?,
+            stats: listener(Endpoint::Stats, self.stats)?,
+            readiness: listener(Endpoint::Readiness, self.readiness)?,
+        };
+        self.sockets.replace(Some(sockets));
+        Ok(())
+    }
+
+    /// Nothing, where the ports have been given up.
+    fn spawn(&self, routers: &Routers) -> io::Result<JoinSet<Infallible>> {
         let mut serving = JoinSet::new();
-        for socket in &self.admin {
+        let sockets = self.sockets.borrow();
+        let Some(sockets) = &*sockets else { return Ok(serving) };
+        for socket in &sockets.admin {
             serving.spawn(http::serve(own(socket)?, Reach::Loopback, routers.admin.clone()));
         }
-        serving.spawn(http::serve(own(&self.stats)?, Reach::Network, routers.stats));
-        serving.spawn(http::serve(own(&self.readiness)?, Reach::Network, routers.readiness));
-        loop {
-            match serving.join_next().await {
-                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-                Some(Ok(never)) => match never {},
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
-            }
+        serving.spawn(http::serve(own(&sockets.stats)?, Reach::Network, routers.stats.clone()));
+        serving.spawn(http::serve(own(&sockets.readiness)?, Reach::Network, routers.readiness.clone()));
+        Ok(serving)
+    }
+}
+
+/// Passes on the panic of a server; otherwise for ever.
+async fn watch_over(serving: &mut JoinSet<Infallible>) -> Infallible {
+    loop {
+        match serving.join_next().await {
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            Some(Ok(never)) => match never {},
+            Some(Err(_)) => {}
+            None => pending().await,
         }
     }
 }
 
+/// Waits for the value; for ever if it cannot come any more.
+async fn until(succeeded: &mut watch::Receiver<bool>, expected: bool) {
+    if succeeded.wait_for(|succeeded| *succeeded == expected).await.is_err() {
+        pending().await
+    }
+}
+
 /// On 127.0.0.1 and, where the machine has it, on ::1.
-fn admin(address: SocketAddr) -> Result<Vec<std::net::TcpListener>, BindError> {
+fn admin(address: SocketAddr) -> Result<Vec<StdListener>, BindError> {
     let first = listener(Endpoint::Admin, address)?;
     // A port of our choosing has no twin.
     if address.port() == 0 || address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) {
@@ -81,6 +151,6 @@ fn admin(address: SocketAddr) -> Result<Vec<std::net::TcpListener>, BindError> {
 }
 
 /// The same socket for another run of the thread.
-fn own(socket: &std::net::TcpListener) -> io::Result<TcpListener> {
+fn own(socket: &StdListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.try_clone()?)
 }

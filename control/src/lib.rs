@@ -29,6 +29,7 @@ mod sources;
 #[cfg(test)]
 mod stand_in;
 mod status;
+mod succession;
 mod telemetry;
 pub mod thread;
 mod xds;

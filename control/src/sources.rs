@@ -19,6 +19,7 @@ use crate::local::{LocalError, LocalMesh, PodsFile};
 use crate::pods::{Pods, Running};
 use crate::reconciler::{Latest, MeshFeed, PodFeed, Reconciler};
 use crate::status::Status;
+use crate::succession::Succession;
 use crate::xds;
 use crate::zds::{Client, POD_EVENTS_MAX};
 
@@ -39,6 +40,7 @@ pub(crate) struct Known {
     pub(crate) running: Running,
     pub(crate) latest: Latest,
     pub(crate) status: Status,
+    pub(crate) succession: Succession,
 }
 
 /// Clients of control planes, each a task that begins when they are watched: who only looks whether everything can be
@@ -134,7 +136,7 @@ fn mesh_feed(
         MeshSource::Inline(text) => Ok(MeshFeed::Local(Box::new(LocalMesh::inline(text.clone(), settings)))),
         MeshSource::Xds(settings) => {
             let (client, updates) = xds::client(settings, &known.latest.get(), known.status.clone())?;
-            clients.add(client.run(watch::channel(()).1));
+            clients.add(client.run(known.succession.follow_anew()));
             Ok(MeshFeed::Plane(updates))
         }
     }
@@ -155,7 +157,8 @@ async fn pod_feed(
         Mode::Shared { pods: PodSource::Zds(path) } => {
             pods.follow_agent();
             let (events, feed) = mpsc::channel(POD_EVENTS_MAX);
-            clients.add(Client::new(path.clone(), events, known.status.clone()).run());
+            let client = Client::new(path.clone(), events, known.status.clone(), &known.succession);
+            clients.add(client.run());
             Ok(PodFeed::Agent(feed))
         }
         Mode::Dedicated { workload } => {

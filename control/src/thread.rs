@@ -25,12 +25,13 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin};
 use crate::endpoints::{Endpoints, Routers};
-use crate::environment::Environment;
+use crate::environment::{Environment, Mode, PodSource};
 use crate::figures::{self, Figures};
 use crate::metrics;
 use crate::plane::DataPlane;
 use crate::readiness::{self, Readiness, Task};
 use crate::sources::{self, Known};
+use crate::succession::Succession;
 use crate::telemetry::Telemetry;
 
 pub use crate::channel::HeaderError;
@@ -81,8 +82,11 @@ pub struct ControlThread {
 
 /// Starts everything and returns when the shards run. What is wrong with the files or the system is found here.
 pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
+    let mut known = Known::new(&environment);
+    if let Mode::Shared { pods: PodSource::Zds(agent) } = &environment.mode {
+        known.succession = Succession::enter(agent)?;
+    }
     let endpoints = Endpoints::open(&environment)?;
-    let known = Known::new(&environment);
     check_sources(&environment, &known)?;
     let engine = Engine::start(environment.engine.clone(), known.latest.get())?;
 
@@ -181,7 +185,7 @@ impl<P: DataPlane> Work<P> {
         tokio::select! {
             never = self.telemetry.follow(&self.engine) => match never {},
             never = questions.answer(&self.engine) => match never {},
-            failed = self.endpoints.serve(self.routers(figures)) => failed,
+            never = self.endpoints.serve(self.routers(figures), self.known.succession.succeeded()) => match never? {},
         }
     }
 
@@ -210,6 +214,9 @@ impl<P: DataPlane> Work<P> {
         &self,
         attending: Pin<&mut impl Future<Output = io::Result<Infallible>>>,
     ) -> io::Result<()> {
+        // The clients of the run have to be gone before anybody is told so.
+        tokio::task::yield_now().await;
+        self.known.succession.resign();
         info!("draining, for {:?} at most", self.environment.drain_deadline);
         self.readiness.set(Task::Drain, false);
         let drained = timeout(self.environment.drain_deadline, self.engine.drain());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
@@ -15,6 +15,7 @@ use super::session::{Refusal, Session, answer, hello};
 use super::{PodChange, PodEvent};
 use crate::backoff::Backoff;
 use crate::status::{Plane, Status};
+use crate::succession::Succession;
 
 /// A connection that lasted so long was a good one: the next failure is the first again. What breaks off sooner, even
 /// behind a whole snapshot, may do so for ever.
@@ -39,6 +40,9 @@ enum Ended {
     Refused(Refusal),
     #[error("the node agent cannot be answered: {0}")]
     Unanswered(io::Error),
+    /// By us, and nothing is wrong.
+    #[error("the proxy before this one has gone")]
+    Anew,
 }
 
 /// Follows a node agent.
@@ -48,11 +52,20 @@ pub(crate) struct Client {
     events: mpsc::Sender<PodEvent>,
     status: Status,
     backoff: Backoff,
+    /// Changes when the agent may have told somebody else what we should know.
+    anew: watch::Receiver<()>,
+    succeeded: watch::Receiver<bool>,
 }
 
 impl Client {
-    pub(crate) fn new(path: PathBuf, events: mpsc::Sender<PodEvent>, status: Status) -> Self {
-        Self { path, events, status, backoff: Backoff::default() }
+    pub(crate) fn new(
+        path: PathBuf,
+        events: mpsc::Sender<PodEvent>,
+        status: Status,
+        succession: &Succession,
+    ) -> Self {
+        let (anew, succeeded) = (succession.follow_anew(), succession.succeeded());
+        Self { path, events, status, backoff: Backoff::default(), anew, succeeded }
     }
 
     /// Follows the agent until dropped.
@@ -62,6 +75,10 @@ impl Client {
         loop {
             let begun = Instant::now();
             let Err(ended) = self.follow(&address).await;
+            if matches!(ended, Ended::Anew) {
+                info!(address, "connecting to the node agent anew: {ended}");
+                continue;
+            }
             if begun.elapsed() >= Duration::from_secs(STEADY_SECONDS) {
                 self.backoff.reset();
                 told.clear();
@@ -76,18 +93,25 @@ impl Client {
             }
             told = error;
             sleep(self.backoff.next()).await;
+            // Ours would end the connection of the one that is to replace us.
+            let _ = self.succeeded.wait_for(|succeeded| !succeeded).await;
         }
     }
 
     /// One connection to its end.
-    async fn follow(&self, address: &str) -> Result<Infallible, Ended> {
+    async fn follow(&mut self, address: &str) -> Result<Infallible, Ended> {
+        self.anew.mark_unchanged();
         let socket = Socket::connect(&self.path).map_err(Ended::Unreachable)?;
         socket.send(&hello()).await.map_err(Ended::Unanswered)?;
         info!(address, "connected to the node agent");
         self.status.connected(Plane::Zds, address);
         let mut session = Session::default();
         loop {
-            let change = match receive(&socket, &mut session).await {
+            let received = tokio::select! {
+                received = receive(&socket, &mut session) => received,
+                () = told(&mut self.anew) => return Err(Ended::Anew),
+            };
+            let change = match received {
                 Ok(change) => change,
                 Err(ended) => {
                     // Whoever has gone does not hear it.
@@ -118,6 +142,13 @@ async fn receive(socket: &Socket, session: &mut Session) -> Result<Option<PodCha
         Err(PacketError::End) if session.is_complete() => Err(Ended::Closed),
         Err(PacketError::End) => Err(Ended::BrokenOff),
         Err(error) => Err(Ended::Packet(error)),
+    }
+}
+
+/// Waits for a word; for ever if there is nobody to give it.
+async fn told(anew: &mut watch::Receiver<()>) {
+    if anew.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

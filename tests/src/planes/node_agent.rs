@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IoSlice, Read};
-use std::net::Shutdown;
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -275,7 +275,9 @@ impl Enroller {
     pub fn dismiss(&self, pod: &Pod) -> Result<()> {
         redirect::remove(&pod.netns)?;
         let mut state = self.shared.connected()?;
-        state.ask(|connection| connection.del(&pod.uid)).with_context(|| format!("dismissing {}", pod.uid))?;
+        state
+            .ask(|connection| connection.del(&pod.uid))
+            .with_context(|| format!("dismissing {}", pod.uid))?;
         state.pods.remove(&pod.uid);
         Ok(())
     }

@@ -43,7 +43,11 @@ impl Agent {
     fn client(&self) -> (Client, mpsc::Receiver<PodEvent>, Status) {
         let (events, seen) = mpsc::channel(1);
         let status = Status::default();
-        (Client::new(self.directory.path().join("zds"), events, status.clone()), seen, status)
+        (
+            Client::new(self.directory.path().join("zds"), events, status.clone(), &Succession::default()),
+            seen,
+            status,
+        )
     }
 
     /// The next connection, after its hello.

@@ -18,8 +18,9 @@ fn a_thousand_pods_leave_as_much_as_they_found() {
     needs!(Ringway);
     let mut site = Site::new();
     let node = Arc::clone(&site.node);
-    let places: Vec<Arc<Pod>> =
-        (0..NAMESPACES).map(|at| site.lab.add_pod(&node, PodSpec::new(&format!("place{at}"))).unwrap()).collect();
+    let places: Vec<Arc<Pod>> = (0..NAMESPACES)
+        .map(|at| site.lab.add_pod(&node, PodSpec::new(&format!("place{at}"))).unwrap())
+        .collect();
     let agent = site.agent();
     let connection = agent.accept().unwrap();
     connection.announce(&site.pods()).unwrap();

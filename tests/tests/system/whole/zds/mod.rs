@@ -17,10 +17,10 @@ use testkit::mesh::config::{self, Extra};
 use testkit::planes::node_agent::{Announcement, NodeAgent};
 use testkit::process::{Process, wait_until};
 use testkit::proxy::{self, POD_PORTS, ProxyOptions};
+use testkit::redirect;
 use testkit::run::Run;
 use testkit::traffic::server::{Server, Service};
 use testkit::traffic::{connect, connect_here};
-use testkit::redirect;
 
 const PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,229 @@
+//! One proxy after another on a node: a rolling update runs the next one beside the one it is to replace.
+//!
+//! Both are on the host's network, so an abstract unix socket named after the agent's tells them of each other. Who
+//! starts connects to it, before anything else of it can be seen: somebody who answers is its *predecessor*, and for
+//! that one it is the *successor*. A proxy with a successor gives up the ports that people and probes ask at, and does
+//! not call the agent again: each connection there ends the one before, and two who insist would never stop. A proxy
+//! whose predecessor no longer follows the agent calls anew, once, since what the other was told meanwhile is not said
+//! again.
+//!
+//! It runs on a thread of its own: a control thread that begins anew is no reason to be taken for gone.
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+/// What names of ours begin with in the abstract namespace.
+const PREFIX: &[u8] = b"ringway\0";
+
+/// Bytes of the path that go into the name, from its end: with the prefix they have to fit into an address of 108.
+const PATH_BYTES_MAX: usize = 96;
+
+/// The word to a successor that the agent is not followed any more, though connections may still be finished.
+const RESIGNED: u8 = b'r';
+
+/// The pause before the name is tried again that another proxy has.
+const NAME_PAUSE_MS: u64 = 1_000;
+
+/// What a proxy knows of those before and after it; by default, that there are none. Clones know the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Succession(Arc<Words>);
+
+#[derive(Debug, Default)]
+struct Words {
+    /// Sent once the predecessor no longer follows the agent.
+    follow_anew: watch::Sender<()>,
+    succeeded: watch::Sender<bool>,
+    resigned: watch::Sender<bool>,
+}
+
+impl Succession {
+    /// Takes a place among those who follow the agent with this socket. A predecessor knows of us on return.
+    pub(crate) fn enter(agent: &Path) -> io::Result<Self> {
+        let succession = Self::default();
+        let address = address(agent)?;
+        let predecessor = StdStream::connect_addr(&address).ok();
+        let listener = match &predecessor {
+            Some(_) => None,
+            None => StdListener::bind_addr(&address).ok(),
+        };
+        if predecessor.is_some() {
+            info!("another proxy serves this node; this one comes after it");
+        }
+        let line = succession.clone();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            let ended = runtime.block_on(line.stand(address, predecessor, listener));
+            if let Err(cause) = ended {
+                warn!(%cause, "a proxy that is to replace this one will not be noticed");
+            }
+        };
+        thread::Builder::new().name("succession".to_owned()).spawn(run)?;
+        Ok(succession)
+    }
+
+    /// Changes when the agent is to be followed anew.
+    pub(crate) fn follow_anew(&self) -> watch::Receiver<()> {
+        self.0.follow_anew.subscribe()
+    }
+
+    /// Whether another proxy has come to replace this one, and lives.
+    pub(crate) fn succeeded(&self) -> watch::Receiver<bool> {
+        self.0.succeeded.subscribe()
+    }
+
+    /// Tells a successor that the agent is followed no more. Its connections are closed by then.
+    pub(crate) fn resign(&self) {
+        self.0.resigned.send_replace(true);
+    }
+
+    async fn stand(
+        &self,
+        address: SocketAddr,
+        predecessor: Option<StdStream>,
+        listener: Option<StdListener>,
+    ) -> io::Result<()> {
+        if let Some(predecessor) = predecessor {
+            predecessor.set_nonblocking(true)?;
+            self.follow(UnixStream::from_std(predecessor)?).await;
+        }
+        let listener = match listener {
+            Some(listener) => listener,
+            None => name(&address).await?,
+        };
+        listener.set_nonblocking(true)?;
+        self.lead(UnixListener::from_std(listener)?).await
+    }
+
+    /// Waits for the end of the predecessor.
+    async fn follow(&self, mut predecessor: UnixStream) {
+        if !is_ours(&predecessor) {
+            return;
+        }
+        // Its word and its end are the same to us, whichever comes first.
+        let mut word = [0];
+        let _ = predecessor.read(&mut word).await;
+        info!("the proxy before this one follows the agent no more");
+        self.0.follow_anew.send_replace(());
+        until_end(&mut predecessor).await;
+    }
+
+    /// Waits for successors, one after the other.
+    async fn lead(&self, listener: UnixListener) -> io::Result<()> {
+        let mut resigned = self.0.resigned.subscribe();
+        loop {
+            let (mut successor, _) = listener.accept().await?;
+            if !is_ours(&successor) {
+                continue;
+            }
+            info!("another proxy has come to replace this one");
+            self.0.succeeded.send_replace(true);
+            tokio::select! {
+                () = until_end(&mut successor) => {}
+                _ = resigned.wait_for(|resigned| *resigned) => {
+                    // Whoever has gone does not need to hear it.
+                    let _ = successor.write_all(&[RESIGNED]).await;
+                    until_end(&mut successor).await;
+                }
+            }
+            warn!("the proxy that was to replace this one has gone");
+            self.0.succeeded.send_replace(false);
+        }
+    }
+}
+
+fn address(agent: &Path) -> io::Result<SocketAddr> {
+    let path = agent.as_os_str().as_encoded_bytes();
+    let end = &path[path.len().saturating_sub(PATH_BYTES_MAX)..];
+    SocketAddr::from_abstract_name([PREFIX, end].concat())
+}
+
+/// Takes the name; waits for as long as another proxy has it.
+async fn name(address: &SocketAddr) -> io::Result<StdListener> {
+    loop {
+        match StdListener::bind_addr(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                sleep(Duration::from_millis(NAME_PAUSE_MS)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Everybody on the host's network can connect to an abstract name; a proxy runs as the same user.
+fn is_ours(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
+}
+
+async fn until_end(stream: &mut UnixStream) {
+    while matches!(stream.read(&mut [0; 16]).await, Ok(count) if count > 0) {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A path that no other test and no other process has.
+    fn path(test: &str) -> String {
+        format!("/run/{test}-{}.sock", std::process::id())
+    }
+
+    async fn until(receiver: &mut watch::Receiver<bool>, expected: bool) {
+        timeout(PATIENCE, receiver.wait_for(|value| *value == expected)).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_first_learns_of_the_second_and_the_second_of_its_resignation() {
+        let path = path("succession");
+        let first = Succession::enter(Path::new(&path)).unwrap();
+        let second = Succession::enter(Path::new(&path)).unwrap();
+        until(&mut first.succeeded(), true).await;
+        let mut anew = second.follow_anew();
+        assert!(!anew.has_changed().unwrap());
+        assert!(!*second.succeeded().borrow());
+        first.resign();
+        timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
+        assert!(*first.succeeded().borrow(), "it is succeeded for as long as the other lives");
+    }
+
+    /// A proxy that looks and goes: one that fails at start, and is started again.
+    #[tokio::test]
+    async fn a_successor_that_goes_is_forgotten() {
+        let path = path("successor");
+        let first = Succession::enter(Path::new(&path)).unwrap();
+        let mut succeeded = first.succeeded();
+        let address = address(Path::new(&path)).unwrap();
+        for _ in 0..3 {
+            let stream = StdStream::connect_addr(&address).unwrap();
+            until(&mut succeeded, true).await;
+            drop(stream);
+            until(&mut succeeded, false).await;
+        }
+    }
+
+    #[test]
+    fn long_paths_fit_into_a_name() {
+        for length in [1, 50, 96, 97, 107, 4_096] {
+            assert!(address(Path::new(&"x".repeat(length))).is_ok(), "{length}");
+        }
+    }
+}
