@@ -9,7 +9,7 @@
 //!
 //! It runs on a thread of its own: a control thread that begins anew is no reason to be taken for gone.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 /// What names of ours begin with in the abstract namespace.
@@ -34,8 +34,16 @@ const PATH_BYTES_MAX: usize = 96;
 /// The word to a successor that the agent is not followed any more, though connections may still be finished.
 const RESIGNED: u8 = b'r';
 
-/// The pause before the name is tried again that another proxy has.
-const NAME_PAUSE_MS: u64 = 1_000;
+/// How a proxy introduces itself to the one that has the name: to replace it, or as the one that it replaces. The
+/// second was still waiting for the end of its own predecessor when the other took the name.
+const SUCCEEDS: u8 = b's';
+const PRECEDES: u8 = b'p';
+
+/// How long an introduction may take, in milliseconds: it is sent at once.
+const INTRODUCTION_MS_MAX: u64 = 1_000;
+
+/// The pause before a name is tried again that is neither free nor answered at.
+const NAME_PAUSE_MS: u64 = 100;
 
 /// What a proxy knows of those before and after it; by default, that there are none. Clones know the same.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +62,7 @@ impl Succession {
     pub(crate) fn enter(agent: &Path) -> io::Result<Self> {
         let succession = Self::default();
         let address = address(agent)?;
-        let predecessor = StdStream::connect_addr(&address).ok();
+        let predecessor = introduce(&address, SUCCEEDS).ok();
         let listener = match &predecessor {
             Some(_) => None,
             None => StdListener::bind_addr(&address).ok(),
@@ -99,12 +107,23 @@ impl Succession {
             predecessor.set_nonblocking(true)?;
             self.follow(UnixStream::from_std(predecessor)?).await;
         }
-        let listener = match listener {
-            Some(listener) => listener,
-            None => name(&address).await?,
-        };
-        listener.set_nonblocking(true)?;
-        self.lead(UnixListener::from_std(listener)?).await
+        if let Some(listener) = listener {
+            return self.lead(listener).await;
+        }
+        loop {
+            match StdListener::bind_addr(&address) {
+                Ok(listener) => return self.lead(listener).await,
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error),
+                Err(_) => {}
+            }
+            match introduce(&address, PRECEDES) {
+                Ok(successor) => {
+                    successor.set_nonblocking(true)?;
+                    self.give_way(UnixStream::from_std(successor)?).await;
+                }
+                Err(_) => sleep(Duration::from_millis(NAME_PAUSE_MS)).await,
+            }
+        }
     }
 
     /// Waits for the end of the predecessor.
@@ -120,47 +139,59 @@ impl Succession {
         until_end(&mut predecessor).await;
     }
 
-    /// Waits for successors, one after the other.
-    async fn lead(&self, listener: UnixListener) -> io::Result<()> {
-        let mut resigned = self.0.resigned.subscribe();
+    /// Hears who comes.
+    async fn lead(&self, listener: StdListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener)?;
         loop {
-            let (mut successor, _) = listener.accept().await?;
-            if !is_ours(&successor) {
+            let (mut other, _) = listener.accept().await?;
+            let mut word = [0];
+            let introduced =
+                timeout(Duration::from_millis(INTRODUCTION_MS_MAX), other.read_exact(&mut word)).await;
+            if !is_ours(&other) || !matches!(introduced, Ok(Ok(_))) {
                 continue;
             }
-            info!("another proxy has come to replace this one");
-            self.0.succeeded.send_replace(true);
-            tokio::select! {
-                () = until_end(&mut successor) => {}
-                _ = resigned.wait_for(|resigned| *resigned) => {
-                    // Whoever has gone does not need to hear it.
-                    let _ = successor.write_all(&[RESIGNED]).await;
-                    until_end(&mut successor).await;
+            match word {
+                [PRECEDES] => {
+                    let line = self.clone();
+                    tokio::spawn(async move { line.follow(other).await });
                 }
+                _ => self.give_way(other).await,
             }
-            warn!("the proxy that was to replace this one has gone");
-            self.0.succeeded.send_replace(false);
         }
     }
+
+    /// Until the successor is gone.
+    async fn give_way(&self, mut successor: UnixStream) {
+        if !is_ours(&successor) {
+            return;
+        }
+        let mut resigned = self.0.resigned.subscribe();
+        info!("another proxy has come to replace this one");
+        self.0.succeeded.send_replace(true);
+        tokio::select! {
+            () = until_end(&mut successor) => {}
+            _ = resigned.wait_for(|resigned| *resigned) => {
+                // Whoever has gone does not need to hear it.
+                let _ = successor.write_all(&[RESIGNED]).await;
+                until_end(&mut successor).await;
+            }
+        }
+        warn!("the proxy that was to replace this one has gone");
+        self.0.succeeded.send_replace(false);
+    }
+}
+
+fn introduce(address: &SocketAddr, word: u8) -> io::Result<StdStream> {
+    let mut other = StdStream::connect_addr(address)?;
+    other.write_all(&[word])?;
+    Ok(other)
 }
 
 fn address(agent: &Path) -> io::Result<SocketAddr> {
     let path = agent.as_os_str().as_encoded_bytes();
     let end = &path[path.len().saturating_sub(PATH_BYTES_MAX)..];
     SocketAddr::from_abstract_name([PREFIX, end].concat())
-}
-
-/// Takes the name; waits for as long as another proxy has it.
-async fn name(address: &SocketAddr) -> io::Result<StdListener> {
-    loop {
-        match StdListener::bind_addr(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                sleep(Duration::from_millis(NAME_PAUSE_MS)).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Everybody on the host's network can connect to an abstract name; a proxy runs as the same user.
@@ -175,8 +206,6 @@ async fn until_end(stream: &mut UnixStream) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -213,11 +242,29 @@ mod tests {
         let mut succeeded = first.succeeded();
         let address = address(Path::new(&path)).unwrap();
         for _ in 0..3 {
-            let stream = StdStream::connect_addr(&address).unwrap();
+            let stream = introduce(&address, SUCCEEDS).unwrap();
             until(&mut succeeded, true).await;
             drop(stream);
             until(&mut succeeded, false).await;
         }
+    }
+
+    /// It came in the moment in which nobody had the name, and has it now; the other still came before it.
+    #[tokio::test]
+    async fn who_came_before_the_one_that_has_the_name_gives_way() {
+        let path = path("before");
+        let address = address(Path::new(&path)).unwrap();
+        let last = StdListener::bind_addr(&address).unwrap();
+        let second = Succession::enter(Path::new(&path)).unwrap();
+        let (taken, _) = last.accept().unwrap();
+        drop(last);
+        let third = Succession::enter(Path::new(&path)).unwrap();
+        let mut anew = third.follow_anew();
+        drop(taken);
+        until(&mut second.succeeded(), true).await;
+        assert!(!*third.succeeded().borrow());
+        second.resign();
+        timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
     }
 
     #[test]

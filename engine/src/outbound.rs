@@ -22,8 +22,9 @@ use crate::shard::{LocalPod, Shard};
 /// How long a CONNECT may go unanswered. The peer itself waits 10 s for its application.
 const CONNECT_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A stream that the peer did not process is tried once more, on another tunnel.
-const STREAM_ATTEMPTS_MAX: usize = 2;
+/// Tries of a stream that the peer did not process, each on another tunnel. A peer that is replaced by another process
+/// refuses streams while it still listens: the next tunnel may be taken by the old one again, the last is not.
+const STREAM_ATTEMPTS_MAX: usize = 4;
 
 /// Takes an accepted connection to where it wants to go.
 pub(crate) async fn serve(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepted) {

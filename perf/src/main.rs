@@ -8,6 +8,7 @@ mod cpu;
 mod machine;
 mod pair;
 mod peer;
+mod pods;
 mod protocol;
 mod push;
 mod report;
@@ -22,6 +23,7 @@ mod workload;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -45,6 +47,8 @@ enum Command {
     Run(RunArguments),
     /// What a push of 70,000 workloads by an xDS server costs a running ping-pong (needs root).
     Push(push::PushArguments),
+    /// Measures how long a new pod waits for its proxy while other pods are busy (needs root).
+    Pods(PodsArguments),
     /// A load generator, led over its standard input.
     #[command(hide = true)]
     Peer,
@@ -83,10 +87,30 @@ struct RunArguments {
     json: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+struct PodsArguments {
+    /// The ringway to measure.
+    #[arg(long, value_name = "PATH", default_value = "target/release/ringway")]
+    ringway: PathBuf,
+    /// Pods that come and go, one after the other.
+    #[arg(long, default_value_t = 500)]
+    pods: usize,
+    /// Bulk streams between two other pods meanwhile.
+    #[arg(long, default_value_t = 8)]
+    streams: u32,
+    /// The pause before each pod.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 40)]
+    pause: u64,
+    /// Worker threads of the proxy.
+    #[arg(long, default_value_t = 2)]
+    threads: u32,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => run(arguments),
         Command::Push(arguments) => push::run(&arguments),
+        Command::Pods(arguments) => pods(arguments),
         Command::Peer => peer::serve(),
     };
     match done {
@@ -124,5 +148,21 @@ fn run(arguments: RunArguments) -> Result<()> {
     if let Some(file) = arguments.json {
         fs::write(&file, report.json()?).with_context(|| format!("writing {}", file.display()))?;
     }
+    Ok(())
+}
+
+fn pods(arguments: PodsArguments) -> Result<()> {
+    ensure!(testkit::run::is_root(), "network namespaces need root");
+    ensure!(arguments.pods > 0, "nothing to measure");
+    let plan = pods::Plan {
+        ringway: arguments.ringway,
+        pods: arguments.pods,
+        streams: arguments.streams,
+        pause: Duration::from_millis(arguments.pause),
+        threads: arguments.threads,
+    };
+    let machine = Machine::describe()?;
+    let results = pods::run(&plan)?;
+    print!("{}", results.markdown(&machine, &plan));
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Key, Kind, Shard, Tables};
+use socket2::SockRef;
+
+use super::{Key, Kind, Listener, Shard, Tables};
 use crate::uring::Token;
 
 /// Out of descriptors or memory: waiting a moment is all that can help, and trying at once would only spin.
@@ -31,7 +33,10 @@ impl Shard {
         if !more {
             listener.accept = None;
             if closing {
-                drop(tables.listeners.remove(key));
+                let listener = tables.listeners.remove(key);
+                drop(tables);
+                self.accept_rest(listener);
+                tables = self.tables.borrow_mut();
             } else if result.is_ok() {
                 tables.accept(key);
             } else {
@@ -41,9 +46,20 @@ impl Shard {
         }
         drop(tables);
         if let Ok(socket) = result
-            && !closing
+            && !pod.is_gone()
         {
             self.place(&pod, port, socket);
+        }
+    }
+
+    /// Who stands in the queue of a listener that closes because we drain was connected before, and is served:
+    /// closing the socket would reset them.
+    fn accept_rest(self: &Rc<Self>, listener: Option<Listener>) {
+        let Some(Listener { socket, pod, port, .. }) = listener else { return };
+        while !pod.is_gone()
+            && let Ok((accepted, _)) = SockRef::from(&socket).accept()
+        {
+            self.place(&pod, port, accepted.into());
         }
     }
 }

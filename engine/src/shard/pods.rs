@@ -58,6 +58,11 @@ impl LocalPod {
         }
     }
 
+    /// It has left: nothing is begun for it any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
     /// What the mesh knows of it.
     pub(crate) fn workload_in<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Arc<Workload>> {
         let PodName { name, namespace, service_account } = &self.workload;

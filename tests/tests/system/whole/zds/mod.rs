@@ -3,6 +3,7 @@
 
 mod churn;
 mod faults;
+mod handover;
 mod session;
 
 use std::io::{Read, Write};

@@ -1,0 +1,182 @@
+//! How long a pod waits for its proxy: from the moment in which a node agent says that it has come to its listeners,
+//! and to the first connection that is taken there, while bulk streams run between two other pods of the node.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use testkit::iperf::{Iperf, IperfServer};
+use testkit::lab::{Lab, Node, Pod, PodSpec};
+use testkit::mesh::config::{self, Extra};
+use testkit::planes::node_agent::{Announcement, Connection, NodeAgent};
+use testkit::process::Process;
+use testkit::proxy::ProxyOptions;
+use testkit::redirect;
+use testkit::run::Run;
+use testkit::traffic::latency::Latencies;
+
+use crate::machine::Machine;
+
+/// Namespaces that the pods take turns in.
+const PLACES: usize = 20;
+
+/// How long the bulk streams run before the first pod comes.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// What is measured, and beside what.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) ringway: PathBuf,
+    pub(crate) pods: usize,
+    pub(crate) streams: u32,
+    pub(crate) pause: Duration,
+    pub(crate) threads: u32,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub(crate) struct Results {
+    /// From the add to its ack, which is sent when the pod's listeners are open.
+    listening: Latencies,
+    /// From the add to the first answer of the proxy to a connection to one of them.
+    accepted: Latencies,
+    /// What the streams carried meanwhile; `None` without any.
+    gigabits_per_second: Option<f64>,
+}
+
+/// A node with its proxy, and the agent's end of it. Processes end before the namespaces they are in.
+struct Site {
+    proxy: Process,
+    connection: Connection,
+    _agent: NodeAgent,
+    client: Arc<Pod>,
+    server: Arc<Pod>,
+    places: Vec<Arc<Pod>>,
+    _lab: Lab,
+}
+
+pub(crate) fn run(plan: &Plan) -> Result<Results> {
+    let mut site = Site::start(plan)?;
+    let _server = IperfServer::start(&site.server.netns)?;
+    let measured = thread::scope(|scope| {
+        let streams = scope.spawn(|| site.bulk(plan));
+        if plan.streams > 0 {
+            thread::sleep(WARM_UP);
+        }
+        let times = site.come_and_go(plan);
+        let carried = streams.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        anyhow::Ok((times?, carried))
+    });
+    let ((listening, accepted), gigabits_per_second) = measured?;
+    site.proxy.expect_running()?;
+    Ok(Results { listening, accepted, gigabits_per_second })
+}
+
+impl Site {
+    fn start(plan: &Plan) -> Result<Self> {
+        let mut lab = Lab::new()?;
+        let node = lab.add_node()?;
+        let client = lab.add_pod(&node, PodSpec::new("client"))?;
+        let server = lab.add_pod(&node, PodSpec::new("server"))?;
+        let directory = Run::current()?.unique_directory("pods")?;
+        config::write_xds(&directory.join("local.yaml"), &lab, None, &Extra::default())?;
+        let places = (0..PLACES).map(|at| lab.add_pod(&node, PodSpec::new(&format!("place{at}"))));
+        let places = places.collect::<Result<Vec<_>>>()?;
+        let agent = NodeAgent::listen(&directory.join("zds.sock"))?;
+        let proxy = start_proxy(plan, &node, &directory)?;
+        let connection = agent.accept()?;
+        for pod in [&client, &server] {
+            redirect::install(&pod.netns)?;
+        }
+        connection.announce(&[Announcement::of(&client)?, Announcement::of(&server)?])?;
+        Ok(Self { proxy, connection, _agent: agent, client, server, places, _lab: lab })
+    }
+
+    /// The streams, until the last pod has gone for sure; Gb/s.
+    fn bulk(&self, plan: &Plan) -> Result<Option<f64>> {
+        if plan.streams == 0 {
+            return Ok(None);
+        }
+        let pods = u32::try_from(plan.pods)?;
+        let seconds = (WARM_UP + plan.pause * pods).as_secs() + 1;
+        let iperf = Iperf { streams: plan.streams, seconds: u32::try_from(seconds)?, reverse: false };
+        let measured = iperf.run(&self.client.netns, self.server.ipv4.into())?;
+        ensure!(measured.bytes > 0, "the bulk streams stood still");
+        Ok(Some(measured.bits_per_second / 1e9))
+    }
+
+    /// Pods, one after the other: how long each waited for its listeners, and for the first connection.
+    fn come_and_go(&self, plan: &Plan) -> Result<(Latencies, Latencies)> {
+        let (mut listening, mut accepted) = (Vec::new(), Vec::new());
+        for number in 0..plan.pods {
+            let place = &self.places[number % self.places.len()];
+            let pod = Announcement { uid: format!("pod-{number}"), ..Announcement::of(place)? };
+            thread::sleep(plan.pause);
+            let begin = Instant::now();
+            self.connection.add(&pod)?.expect_ack()?;
+            listening.push(begin.elapsed());
+            place.netns.enter(first_connection).context("the first connection")?;
+            accepted.push(begin.elapsed());
+            self.connection.del(&pod.uid)?.expect_ack()?;
+        }
+        Ok((Latencies::new(listening), Latencies::new(accepted)))
+    }
+}
+
+fn start_proxy(plan: &Plan, node: &Node, directory: &std::path::Path) -> Result<Process> {
+    let options = ProxyOptions {
+        ringway: Some(plan.ringway.clone()),
+        worker_threads: plan.threads,
+        ..ProxyOptions::default()
+    };
+    let authority = directory.join("authority");
+    let mut command = options.ringway(node, &directory.join("local.yaml"), directory, &authority)?;
+    std::fs::create_dir(&authority)?;
+    command.env_remove("RINGWAY_PODS_PATH").env("INPOD_UDS", directory.join("zds.sock"));
+    Process::start("ringway", &node.netns, &mut command)
+}
+
+/// To the port of tunnels, with what is no TLS: the proxy ends it, and has taken it before.
+fn first_connection() -> Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, 15008))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+    // An alert, the end or a reset: each is an answer.
+    let answer = stream.read(&mut [0; 16]);
+    let waited_in_vain = answer.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    ensure!(!waited_in_vain, "no answer");
+    Ok(())
+}
+
+impl Results {
+    /// The page.
+    pub(crate) fn markdown(&self, machine: &Machine, plan: &Plan) -> String {
+        let streams = match self.gigabits_per_second {
+            None => "no other traffic".to_owned(),
+            Some(gigabits) => format!("{} bulk streams at {gigabits:.1} Gb/s together", plan.streams),
+        };
+        let row = |what: &str, times: &Latencies| {
+            let [median, p99, longest] =
+                [50.0, 99.0, 100.0].map(|percent| times.percentile(percent).as_secs_f64() * 1e3);
+            format!("| {what} | {median:.2} | {p99:.2} | {longest:.2} |\n")
+        };
+        format!(
+            "{}, {}, {} cores, {}, load average {} before\n\n{} pods, one every {} ms, {streams}, {} worker threads\n\n\
+             | from the add to | median ms | p99 ms | longest ms |\n|---|---|---|---|\n{}{}",
+            machine.date,
+            machine.cpu,
+            machine.cores_used.len(),
+            machine.kernel,
+            machine.load_average,
+            self.listening.count(),
+            plan.pause.as_millis(),
+            plan.threads,
+            row("listening (the ack)", &self.listening),
+            row("the first connection taken", &self.accepted),
+        )
+    }
+}
