@@ -20,16 +20,9 @@ pub(crate) fn require() -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for requirement in check() {
         match &requirement.outcome {
-            Ok(found) => debug!(requirement = requirement.name, found, "preflight"),
+            Ok(found) => debug!("{}: {found}", requirement.name),
             Err(_) if requirement.fatal => missing.push(line(&requirement)),
-            Err(failure) => {
-                warn!(
-                    requirement = requirement.name,
-                    cause = failure.cause,
-                    cure = failure.cure,
-                    "preflight"
-                );
-            }
+            Err(failure) => warn!("{}: {}; {}", requirement.name, failure.cause, failure.cure),
         }
     }
     if missing.is_empty() {

@@ -15,7 +15,10 @@ pub(crate) fn run(action: &Redirect) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for (name, netns) in namespaces(target)? {
         if let Err(error) = act(action, &name, &netns) {
-            eprintln!("ringway: {name}: {error}");
+            let error = error.to_string();
+            // An error about the namespace itself begins with its path, which may be the name.
+            let place = if error.starts_with(&name) { String::new() } else { format!("{name}: ") };
+            eprintln!("ringway: {place}{error}");
             code = ExitCode::FAILURE;
         }
     }

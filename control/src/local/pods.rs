@@ -1,16 +1,14 @@
 //! The pods of this node, where no control plane announces them: whose network namespace is where.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::engine::Pod;
-use nix::sys::statfs::{FsType, fstatfs};
 use serde::Deserialize;
 
 use super::{LocalError, Watched};
+use crate::netns::{self, NetnsError};
 
 /// Reads the pods, and reads them again whenever the file changes.
 #[derive(Debug)]
@@ -37,9 +35,6 @@ pub struct PodChanges {
     pub gone: Vec<LocalPod>,
     pub come: Vec<LocalPod>,
 }
-
-/// The type of the file system that namespaces are on (`NSFS_MAGIC` of linux/magic.h).
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a map with `pods`")]
@@ -147,24 +142,13 @@ impl LocalPod {
     }
 
     /// Opens its network namespace.
-    pub fn open(&self) -> Result<Pod, LocalError> {
-        let path = self.netns.display().to_string();
-        let fail = |problem: String| LocalError::meaning(&path, format!("pod {}: {problem}", self.uid));
-        let file = File::open(&self.netns).map_err(|error| {
-            fail(format!("its network namespace cannot be opened ({error}): check that the pod runs"))
-        })?;
-        let on = fstatfs(&file).map_err(|error| fail(error.to_string()))?.filesystem_type();
-        if on != FsType(NSFS_MAGIC) {
-            return Err(fail(
-                "this is not a namespace: give the path of one, such as /run/netns/NAME".to_owned(),
-            ));
-        }
+    pub fn open(&self) -> Result<Pod, NetnsError> {
         Ok(Pod {
             uid: Arc::clone(&self.uid),
             name: Arc::clone(&self.name),
             namespace: Arc::clone(&self.namespace),
             service_account: Arc::clone(&self.service_account),
-            netns: Some(OwnedFd::from(file)),
+            netns: Some(netns::open(&self.netns)?),
         })
     }
 }
