@@ -26,6 +26,7 @@ use crate::figures::Figures;
 use crate::flows::Flows;
 use crate::readiness::Readiness;
 use crate::sources::Known;
+use crate::standing::Standing;
 use crate::thread::Shutdown;
 
 /// What the answers are made of.
@@ -35,6 +36,7 @@ pub(crate) struct Admin {
     pub(crate) readiness: Readiness,
     pub(crate) figures: Figures,
     pub(crate) flows: Flows,
+    pub(crate) standing: Standing,
     pub(crate) shutdown: Shutdown,
     /// `NODE_NAME`
     pub(crate) node: Option<Arc<str>>,

@@ -28,6 +28,7 @@ pub mod reports;
 mod sources;
 #[cfg(test)]
 mod stand_in;
+mod standing;
 mod status;
 mod succession;
 mod telemetry;

@@ -1,4 +1,5 @@
-//! What is made of the observations of connections: lines of the access log, counters, the stream of flows.
+//! What is made of the observations of connections: lines of the access log, counters, the stream of flows, and the list
+//! of those that stand.
 
 use std::convert::Infallible;
 use std::time::{Instant, SystemTime};
@@ -11,6 +12,7 @@ use crate::environment::Environment;
 use crate::flows::Flows;
 use crate::metrics::Connections;
 use crate::plane::DataPlane;
+use crate::standing::Standing;
 
 /// Observations looked at before other work of the thread gets its turn.
 const OBSERVATIONS_PER_TURN_MAX: usize = 64;
@@ -21,6 +23,7 @@ pub(crate) struct Telemetry {
     pub(crate) access_log: AccessLog,
     pub(crate) connections: Connections,
     pub(crate) flows: Flows,
+    pub(crate) standing: Standing,
 }
 
 impl Telemetry {
@@ -29,6 +32,7 @@ impl Telemetry {
             access_log: AccessLog { findings_at_info: environment.log.findings_at_info },
             connections: Connections::new(environment.series),
             flows: Flows::new(),
+            standing: Standing::default(),
         }
     }
 
@@ -36,6 +40,7 @@ impl Telemetry {
         self.access_log.write(observation);
         self.connections.count(observation, Instant::now());
         self.flows.note(observation, SystemTime::now());
+        self.standing.note(observation);
     }
 
     /// Takes in whatever is observed, and tells when some of it was lost.
@@ -52,6 +57,7 @@ impl Telemetry {
                     "access log lines lost: connections come and go faster than they can be written down"
                 );
                 self.connections.forget_open();
+                self.standing.forget();
                 lost = now;
             }
             tokio::task::yield_now().await;

@@ -235,7 +235,7 @@ impl<P: DataPlane> Work<P> {
 
     /// What is answered to who asks.
     fn routers(&self, figures: Figures) -> Routers {
-        let Telemetry { connections, flows, .. } = self.telemetry.clone();
+        let Telemetry { connections, flows, standing, .. } = self.telemetry.clone();
         let (known, readiness) = (self.known.clone(), self.readiness.clone());
         Routers {
             readiness: readiness::router(readiness.clone()),
@@ -250,6 +250,7 @@ impl<P: DataPlane> Work<P> {
                 readiness,
                 figures,
                 flows,
+                standing,
                 shutdown: self.shutdown.clone(),
                 node: self.environment.node_name.as_deref().map(Arc::from),
                 config: Arc::new(admin::config(&self.environment)),

@@ -5,24 +5,21 @@
 //! work in between. No key of a certificate is in it, since no [`Credentials`](engine::tls::Credentials) gives one away.
 
 mod certificates;
+mod pods;
 mod policies;
 mod services;
 mod workloads;
-
-use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use engine::mesh::Snapshot;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Admin;
 use crate::environment::{Endpoint, Environment, MeshSource};
 use crate::http::stream::{self, Gone, Parts};
-use crate::status::PodStatus;
 
 /// Written before it is handed on: a third of a millisecond of work.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -56,7 +53,7 @@ impl Writer {
         self.piece.push(b'{');
         self.value("version", &version());
         self.value("config", &*admin.config);
-        self.value("workloadState", &pods(admin, &snapshot));
+        self.value("workloadState", &pods::all(admin, &snapshot));
         self.value("certificates", &certificates::all(admin, &snapshot));
         self.value("stagedServices", &json!({}));
         self.value("staticConfig", &json!({}));
@@ -144,26 +141,6 @@ fn address(endpoint: &Endpoint) -> String {
         Endpoint::Plain { host, port } => format!("http://{host}:{port}"),
         Endpoint::Unix(path) => format!("unix://{}", path.display()),
     }
-}
-
-/// By uid. Connections are not listed one by one: `/flows` tells of them, `/status` counts them.
-fn pods(admin: &Admin, snapshot: &Snapshot) -> BTreeMap<String, Value> {
-    let state = |pod: &PodStatus| {
-        json!({
-            "state": if pod.pending.is_none() { "Up" } else { "Pending" },
-            "info": {
-                "name": &*pod.name,
-                "namespace": &*pod.namespace,
-                "serviceAccount": &*pod.service_account,
-                "trustDomain": snapshot.settings().trust_domain.as_str(),
-            },
-            "connections": { "inbound": [], "outbound": [] },
-        })
-    };
-    admin
-        .known
-        .status
-        .read(|known| known.pods.iter().map(|(uid, pod)| (uid.to_string(), state(pod))).collect())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(super) fn admin() -> (Admin, Questions) {
         readiness: Readiness::starting(),
         figures,
         flows: Flows::new(),
+        standing: Standing::default(),
         shutdown: Shutdown(watch::Sender::new(false)),
         node: Some("node-1".into()),
         config: Arc::new(config(&environment(&[]))),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use engine::mesh::Holder;
+use engine::mesh::{Holder, Snapshot};
+use engine::observe::{Connection, Direction, Observation, Security};
 use tempfile::TempDir;
 
 use super::super::tests::admin;
@@ -15,8 +16,8 @@ use crate::admin::router;
 use crate::ca::Authority;
 use crate::http::testing::ask;
 use crate::reconciler::Latest;
-use crate::stand_in::{mesh, workload};
-use crate::status::CertificateStatus;
+use crate::stand_in::{connection, mesh, workload};
+use crate::status::{CertificateStatus, PodStatus};
 
 const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
 
@@ -63,25 +64,46 @@ async fn an_empty_mesh_has_every_key() {
 }
 
 #[tokio::test]
-async fn pods_are_up_or_pending() {
+async fn pods_are_up_or_pending_and_have_their_connections() {
     let admin = with(Snapshot::default());
-    for (uid, pending) in [("uid-1", None), ("uid-2", Some("no such file".to_owned()))] {
+    for (uid, name, pending) in [("uid-1", "cart", None), ("uid-2", "late", Some("no such file".to_owned()))]
+    {
         let pod = PodStatus {
-            name: "cart".into(),
+            name: name.into(),
             namespace: "shop".into(),
             service_account: "cart".into(),
             pending,
         };
         admin.known.status.update(|state| _ = state.pods.insert(uid.into(), pod));
     }
+    let opened = |direction, source, destination: &str| {
+        let workload = |name| Some(Arc::new(workload(name, "Kubernetes")));
+        let connection = Connection {
+            direction,
+            source_workload: workload(source),
+            destination_workload: workload(destination),
+            hbone_destination: Some("10.0.0.2:8080".parse().unwrap()),
+            security: Security::MutualTls,
+            ..connection(40_000 + u16::from(direction == Direction::Inbound))
+        };
+        Observation::Opened(Arc::new(connection))
+    };
+    admin.standing.note(&opened(Direction::Outbound, "cart", "far"));
+    admin.standing.note(&opened(Direction::Inbound, "far", "other"));
     let dump = dumped(admin).await;
-    let info = json!({
-        "name": "cart", "namespace": "shop", "serviceAccount": "cart", "trustDomain": "cluster.local",
+    let mut info = json!({
+        "name": "", "namespace": "shop", "serviceAccount": "cart", "trustDomain": "cluster.local",
     });
-    for (uid, state) in [("uid-1", "Up"), ("uid-2", "Pending")] {
+    let connection = json!({
+        "src": "10.0.0.1:40000", "originalDst": "10.0.0.2:8080", "actualDst": "10.0.0.2:80", "protocol": "HBONE",
+    });
+    for (uid, name, state, outbound) in
+        [("uid-1", "cart", "Up", json!([connection])), ("uid-2", "late", "Pending", json!([]))]
+    {
         let pod = &dump["workloadState"][uid];
+        info["name"] = name.into();
         assert_eq!((pod["state"].as_str(), &pod["info"]), (Some(state), &info));
-        assert_eq!(pod["connections"], json!({ "inbound": [], "outbound": [] }));
+        assert_eq!(pod["connections"], json!({ "inbound": [], "outbound": outbound }));
     }
 }
 

@@ -127,6 +127,8 @@ fn the_dump_names_every_enrolled_pod_and_nobody_else() {
     let node = Arc::clone(&lab.nodes()[0]);
     let outsider = lab.add_pod(&node, PodSpec::new("outsider").not_enrolled()).unwrap();
     let _mesh = crate::start(lab, MeshOptions::default());
+    let _echo = Server::start(&server.netns, PORT, Service::Echo).unwrap();
+    let open = connect(&client.netns, (server.ipv4, PORT)).unwrap();
     let dump: Value = serde_json::from_str(&get(&node, 15000, "/config_dump")).unwrap();
     let workloads = dump["workloads"].as_array().unwrap();
     for pod in [&client, &server] {
@@ -141,6 +143,15 @@ fn the_dump_names_every_enrolled_pod_and_nobody_else() {
     }
     assert!(!workloads.iter().any(|workload| workload["uid"] == outsider.uid.as_str()));
     assert_eq!(dump["workloadState"][client.uid.as_str()]["state"], "Up");
+    let listed = wait_until("the connection to be listed", FOLLOW_TIMEOUT, || {
+        let dump: Value = serde_json::from_str(&get(&node, 15000, "/config_dump"))?;
+        let connections = &dump["workloadState"][client.uid.as_str()]["connections"]["outbound"];
+        Ok(connections.get(0).cloned())
+    });
+    let listed = listed.unwrap();
+    assert_eq!(listed["src"], open.local_addr().unwrap().to_string());
+    assert_eq!(listed["originalDst"], format!("{}:{PORT}", server.ipv4));
+    assert_eq!(listed["actualDst"], format!("{}:15008", server.ipv4));
     assert_eq!(dump["config"]["localNode"], node.name.as_str());
     let certificate = &dump["certificates"][0];
     assert_eq!((&certificate["identity"], &certificate["state"]), (&CLIENT.into(), &"Available".into()));
