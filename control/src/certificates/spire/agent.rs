@@ -20,6 +20,9 @@ use super::refusal;
 /// good; 256 at a time were seen to do no harm.
 const OPENING_STREAMS_MAX: usize = 32;
 
+/// The first pause before a stream that broke is opened again: an agent that restarts needs a moment.
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(500);
+
 /// The largest message that is read, in bytes: the roots of a thousand trust domains are less.
 const AGENT_MESSAGE_BYTES_MAX: usize = 4 << 20;
 

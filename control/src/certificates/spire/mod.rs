@@ -11,7 +11,6 @@
 //! came, so that one that is away is knocked at by one, not by every pod.
 
 mod agent;
-mod backoff;
 mod channel;
 mod held;
 mod refusal;

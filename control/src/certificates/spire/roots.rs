@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::agent::{Agent, Begun};
-use super::backoff::{Backoff, shortened};
+use super::agent::{Agent, Begun, PAUSE_MIN};
+use crate::backoff::{Backoff, spread};
 use crate::status::{Plane, Status};
 
 /// The longest pause before an agent that is away is looked for again.
@@ -47,12 +47,12 @@ pub(super) struct RootsFeed {
 
 impl RootsFeed {
     pub(super) async fn follow(self) -> Infallible {
-        let mut backoff = Backoff::new(Duration::from_secs(AGENT_PAUSE_SECONDS_MAX));
+        let mut backoff = Backoff::between(PAUSE_MIN, Duration::from_secs(AGENT_PAUSE_SECONDS_MAX));
         loop {
             let begun = Instant::now();
             let Err(cause) = self.follow_stream().await else { continue };
             self.lost(cause);
-            sleep(backoff.pause(begun.elapsed())).await;
+            sleep(backoff.next_after(begun.elapsed())).await;
         }
     }
 
@@ -61,7 +61,7 @@ impl RootsFeed {
         let Begun { first, mut stream } = self.agent.bundles().await?;
         self.status.connected(Plane::Certificates, self.agent.socket());
         self.take(first);
-        let renewed = sleep(shortened(Duration::from_secs(REOPEN_SECONDS)));
+        let renewed = sleep(spread(Duration::from_secs(REOPEN_SECONDS)));
         tokio::pin!(renewed);
         loop {
             tokio::select! {

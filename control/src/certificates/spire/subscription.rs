@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 use tracing::debug;
 
-use super::agent::{Agent, Begun};
-use super::backoff::{Backoff, shortened};
+use super::agent::{Agent, Begun, PAUSE_MIN};
 use super::held::Held;
 use super::roots::Roots;
 use super::runtime::Runtime;
 use super::svid;
+use crate::backoff::{Backoff, spread};
 use crate::certificates::CertificateEvent;
 
 /// The longest pause before a stream that broke is opened again.
@@ -72,7 +72,7 @@ impl Subscription {
     }
 
     pub(super) async fn run(mut self) -> Infallible {
-        let mut backoff = Backoff::new(Duration::from_secs(STREAM_PAUSE_SECONDS_MAX));
+        let mut backoff = Backoff::between(PAUSE_MIN, Duration::from_secs(STREAM_PAUSE_SECONDS_MAX));
         loop {
             self.agent_there().await;
             let begun = Instant::now();
@@ -81,15 +81,15 @@ impl Subscription {
             let pause = match left {
                 Left::Failed(cause) => {
                     self.fail(cause).await;
-                    backoff.pause(begun.elapsed())
+                    backoff.next_after(begun.elapsed())
                 }
                 Left::NotStarted(cause) => {
                     self.fail(cause).await;
-                    shortened(Duration::from_secs(START_PAUSE_SECONDS))
+                    spread(Duration::from_secs(START_PAUSE_SECONDS))
                 }
                 Left::Outdated => {
                     debug!(identity = %self.holder.identity, pod = self.holder.pod.as_deref(), "subscribing anew");
-                    backoff.pause(begun.elapsed())
+                    backoff.next_after(begun.elapsed())
                 }
             };
             sleep(pause).await;
@@ -260,7 +260,7 @@ impl Subscription {
 }
 
 fn next_check() -> Instant {
-    Instant::now() + shortened(Duration::from_secs(CHECK_SECONDS))
+    Instant::now() + spread(Duration::from_secs(CHECK_SECONDS))
 }
 
 async fn until(wake: Option<Instant>) {
