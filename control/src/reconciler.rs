@@ -224,6 +224,9 @@ impl Reconciler {
     }
 
     fn complain(&self, holder: Holder, error: String) {
+        if !self.is_wanted(&holder) {
+            return;
+        }
         let mut news = false;
         self.status.update(|state| {
             let status = state.certificates.entry(holder.clone()).or_default();
@@ -231,13 +234,15 @@ impl Reconciler {
             status.failures += 1;
             status.error = Some(error.clone());
         });
-        if news {
-            warn!(
-                identity = %holder.identity,
-                pod = holder.pod.as_deref(),
-                error,
-                "no new certificate; the last one is used until it expires"
-            );
+        if !news {
+            return;
+        }
+        let (identity, pod) = (&holder.identity, holder.pod.as_deref());
+        match self.snapshot.credentials_of(&holder) {
+            Some(_) => {
+                warn!(%identity, pod, error, "no new certificate; the last one is used until it expires")
+            }
+            None => warn!(%identity, pod, error, "no certificate; connections are refused"),
         }
     }
 

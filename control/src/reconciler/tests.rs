@@ -280,6 +280,36 @@ async fn an_expired_certificate_does_not_replace_a_valid_one() {
     assert!(Arc::ptr_eq(&plane.credentials(CART).unwrap(), &valid));
 }
 
+/// Whoever signs may take a certificate back; what is said of a pod that is not ours any more is not kept.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_certificate_is_used_no_more() {
+    let files = Files::new();
+    let (plane, readiness) = (StandIn::default(), Readiness::starting());
+    let authority = Authority::open(&files.path("ca")).unwrap();
+    let identity: Identity = CART.parse().unwrap();
+    let holder = Holder { identity: identity.clone(), pod: None };
+    let known = Known::new(&files.environment());
+    let mut open = Open::new(&files.environment(), &known).await;
+    open.reconciler.settle(&plane, &readiness).await;
+    let credentials = Arc::new(authority.issue(&identity, Duration::from_secs(3_600)).unwrap());
+    open.reconciler.take_certificate(CertificateEvent::Obtained { holder: holder.clone(), credentials });
+    open.reconciler.settle(&plane, &readiness).await;
+    assert!(plane.has_credentials(CART));
+
+    let cause = "the entry was deleted".to_owned();
+    open.reconciler
+        .take_certificate(CertificateEvent::Withdrawn { holder: holder.clone(), cause: cause.clone() });
+    open.reconciler.settle(&plane, &readiness).await;
+    assert!(!plane.has_credentials(CART));
+    let stranger = Holder { identity: WEB.parse().unwrap(), pod: None };
+    open.reconciler
+        .take_certificate(CertificateEvent::Failed { holder: stranger.clone(), cause: cause.clone() });
+    known.status.read(|state| {
+        assert_eq!(state.certificates[&holder].error.as_ref(), Some(&cause));
+        assert!(!state.certificates.contains_key(&stranger));
+    });
+}
+
 /// What an earlier run of the control thread added, and the file no longer names, leaves after a restart.
 #[tokio::test(start_paused = true)]
 async fn a_restart_removes_what_went_away_meanwhile() {

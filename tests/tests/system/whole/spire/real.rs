@@ -218,7 +218,7 @@ fn a_refusal_is_explained_and_costs_nothing() {
     scene.talk();
 
     // The agent looks at who asks when it has something to say: here, that the pods' entries went with the proxy's.
-    let unknown = ["no new certificate", "create a registration entry for this proxy"];
+    let unknown = ["identity=", "create a registration entry for this proxy"];
     let told = [0, 1].map(|at| scene.mesh.process(at).lines_with(&unknown).len());
     scene.spire.delete_entry("proxy").unwrap();
     for at in [0, 1] {
