@@ -192,3 +192,27 @@ fn an_agent_that_stands_still_keeps_nothing_from_working() {
     assert!(!connection.is_answered().unwrap());
     assert!(!agent.is_called().unwrap());
 }
+
+/// The agent may hold a lock until the ack that its authority needs for the certificate (contract 1.5): whoever waits
+/// for the one with the other waits for ever.
+#[test]
+fn an_authority_that_never_answers_delays_no_ack() {
+    needs!(Ringway);
+    let mut site = Site::new();
+    site.proxy.kill().unwrap();
+    let held = site.node.netns.enter(|| TcpListener::bind("127.0.0.1:15999")).unwrap();
+    site.proxy = start_with(&site.directory, &site.authority, &site.node, |command| {
+        command.env_remove("RINGWAY_CA_DIR").env("CA_ADDRESS", "http://127.0.0.1:15999");
+    });
+    let agent = site.agent();
+    let connection = agent.accept().unwrap();
+    connection.announce(&site.pods()).unwrap();
+    expect_captured(&site.client);
+    expect_captured(&site.server);
+    site.wait_ready(true);
+    // It has been asked, and says nothing.
+    let (asked, _) = held.accept().unwrap();
+    connection.del(&site.client.uid).unwrap().expect_ack().unwrap();
+    connection.add(&site.pods()[0]).unwrap().expect_ack().unwrap();
+    drop(asked);
+}

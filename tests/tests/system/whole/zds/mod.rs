@@ -8,7 +8,8 @@ mod session;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,10 +91,15 @@ impl Site {
     }
 }
 
-fn start(directory: &std::path::Path, authority: &std::path::Path, node: &Node) -> Process {
+fn start(directory: &Path, authority: &Path, node: &Node) -> Process {
+    start_with(directory, authority, node, |_| {})
+}
+
+fn start_with(directory: &Path, authority: &Path, node: &Node, change: impl FnOnce(&mut Command)) -> Process {
     let options = ProxyOptions::default();
     let mut command = options.ringway(node, &directory.join("local.yaml"), directory, authority).unwrap();
     command.env_remove("RINGWAY_PODS_PATH").env("INPOD_UDS", directory.join("zds.sock"));
+    change(&mut command);
     Process::start("ringway", &node.netns, &mut command).unwrap()
 }
 

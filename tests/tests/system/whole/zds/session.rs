@@ -152,3 +152,32 @@ fn who_is_not_in_a_snapshot_leaves_at_its_end_and_who_is_kept_stays() {
     assert!(matches!(read(&standing, &mut [0]), Err(_) | Ok(0)), "cut at once");
     expect_captured(&site.client);
 }
+
+/// The order of an uninstall: rules away, then the pod, then the proxy. New connections work all along, at last without
+/// anybody between.
+#[test]
+fn pods_that_leave_the_mesh_in_order_are_reached_all_along() {
+    needs!(Ringway);
+    let mut lab = Lab::new().unwrap();
+    let node = lab.add_node().unwrap();
+    let [client, server] = ["client", "server"].map(|name| lab.add_pod(&node, PodSpec::new(name)).unwrap());
+    let mut site = Site::with(lab, node, client, server);
+    let agent = Enroller::start(&site.directory.join("zds.sock")).unwrap();
+    agent.enrol(&site.client).unwrap();
+    agent.enrol(&site.server).unwrap();
+    wait_until("the mesh to carry", PATIENCE, || Ok(call(&site.client, &site.server).is_ok().then_some(())))
+        .unwrap();
+    for leaving in [&site.client, &site.server] {
+        agent.dismiss(leaving).unwrap();
+        for _ in 0..20 {
+            call(&site.client, &site.server).unwrap();
+        }
+        expect_left(leaving);
+    }
+    drop(agent);
+    site.proxy.kill().unwrap();
+    call(&site.client, &site.server).unwrap();
+    for pod in [&site.client, &site.server] {
+        assert_eq!(redirect::dump(&pod.netns).unwrap().matches("CILIUM").count(), 0);
+    }
+}
