@@ -1,5 +1,6 @@
 //! A rolling update: two proxies side by side on one node, the second ready before the first is told to end.
 
+use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -69,10 +70,11 @@ fn replace(site: &mut Site, agent: &Enroller, standing: &mut TcpStream) -> Strin
     .unwrap();
     // What was open stays with the proxy that has it, until it ends.
     echo(standing).unwrap();
-    *standing = site.connect();
+    standing.shutdown(Shutdown::Both).unwrap();
     let mut last = std::mem::replace(&mut site.proxy, next);
     let status = last.wait(PATIENCE).unwrap();
     assert!(status.success(), "{status}\n{}", last.written());
+    *standing = site.connect();
     site.wait_ready(true);
     last.written()
 }
