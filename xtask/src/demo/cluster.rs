@@ -24,6 +24,8 @@ const APPLICATIONS: [(u16, &str); 3] =
     [(ECHO_PORT, "echo"), (EXCHANGE_PORT, "exchange"), (HTTP_PORT, "http")];
 /// How long an application may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long SPIRE may take to give a pod its certificate: a new agent knows the proxies after some seconds.
+const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
     // Before the mesh: processes go before the namespaces they run in.
@@ -69,7 +71,15 @@ impl Cluster {
             Some(spire) => spire.serve(proxy),
             None => proxy,
         };
-        let mesh = Mesh::start(lab, MeshOptions { kinds: vec![kind; 2], proxy, ..MeshOptions::default() })?;
+        let mut mesh =
+            Mesh::start(lab, MeshOptions { kinds: vec![kind; 2], proxy, ..MeshOptions::default() })?;
+        if spire.is_some() {
+            progress.step("waiting for SPIRE to give each pod its certificate");
+            for (at, pod) in [(0, &web), (0, &cart), (1, &shop), (1, &bank)] {
+                let words = ["certificate obtained", &pod.identity()];
+                mesh.process(at).wait_for_line(&words, CERTIFICATE_TIMEOUT)?;
+            }
+        }
         progress.step("starting applications in every pod");
         let mut applications = Vec::new();
         for pod in mesh.lab.pods() {
