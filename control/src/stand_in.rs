@@ -178,6 +178,7 @@ pub(crate) fn workload(name: &str, cluster: &str) -> Workload {
         network_gateway: None,
         application_tunnel: None,
         native_tunnel: false,
+        unreadable: None,
         authorization_policies: Vec::new(),
         healthy: true,
         capacity: 1,

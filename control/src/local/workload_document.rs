@@ -165,6 +165,7 @@ impl WorkloadDocument {
             network_gateway: self.network_gateway.map(Into::into),
             application_tunnel: self.application_tunnel.map(Into::into),
             native_tunnel: self.native_tunnel,
+            unreadable: None,
             authorization_policies: self.authorization_policies.into_iter().map(Into::into).collect(),
             healthy: self.status == HealthDocument::Healthy,
             capacity: self.capacity,

@@ -12,6 +12,7 @@ mod service;
 mod session;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod values;
 mod workload;
 

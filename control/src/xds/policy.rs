@@ -1,7 +1,8 @@
 //! A policy as a control plane sends it.
 //!
 //! Invariant: a policy is read whole or not at all. A condition that is skipped turns a policy that denies one thing
-//! into one that denies nothing.
+//! into one that denies nothing, and a policy that is left out lets in everybody: one that lets in nobody stands in for
+//! it.
 
 use std::sync::Arc;
 
@@ -9,11 +10,19 @@ use engine::mesh::{Action, Clause, Match, Policy, Rule, Scope, ServiceAccount, S
 use ipnet::IpNet;
 use proto::security::string_match::MatchType;
 use proto::security::{self as message};
+use tracing::warn;
 
+use super::unread::Unread;
 use super::values::{block, known, port};
 use crate::local::refuse_unsound;
 
-pub(super) fn read(policy: message::Authorization) -> Result<Policy, String> {
+pub(super) fn read(policy: message::Authorization) -> Result<Policy, Unread<Policy>> {
+    let instead = stand_in(&policy).map(Box::new);
+    whole(policy).map_err(|problem| Unread { problem, instead })
+}
+
+fn whole(policy: message::Authorization) -> Result<Policy, String> {
+    refuse_extensions(&policy.extensions)?;
     let policy = Policy {
         name: Arc::from(policy.name),
         namespace: Arc::from(policy.namespace),
@@ -39,10 +48,28 @@ pub(super) fn read(policy: message::Authorization) -> Result<Policy, String> {
     Ok(policy)
 }
 
+/// Lets nobody in whom the policy may be about: allows nothing, or denies everything.
+fn stand_in(policy: &message::Authorization) -> Option<Policy> {
+    let scope = match message::Scope::try_from(policy.scope) {
+        Ok(message::Scope::Global) => Scope::Global,
+        Ok(message::Scope::WorkloadSelector) => Scope::WorkloadSelector,
+        // Who it may be meant for are those of its namespace, all of them at most.
+        Ok(message::Scope::Namespace) | Err(_) => Scope::Namespace,
+    };
+    let (action, rules) = match message::Action::try_from(policy.action) {
+        Ok(message::Action::Deny) => (Action::Deny, vec![Rule { clauses: Vec::new() }]),
+        Ok(message::Action::Allow) | Err(_) => (Action::Allow, Vec::new()),
+    };
+    let (name, namespace) = (Arc::from(&*policy.name), Arc::from(&*policy.namespace));
+    let policy = Policy { name, namespace, scope, action, rules, dry_run: policy.dry_run };
+    refuse_unsound(&policy).is_ok().then_some(policy)
+}
+
 fn condition(found: message::Match) -> Result<Match, String> {
+    refuse_extensions(&found.extensions)?;
     Ok(Match {
         namespaces: values(found.namespaces, found.not_namespaces, text)?,
-        principals: values(found.principals, found.not_principals, text)?,
+        principals: values(found.principals, found.not_principals, principal)?,
         service_accounts: values(found.service_accounts, found.not_service_accounts, account)?,
         source_ips: values(found.source_ips, found.not_source_ips, addresses)?,
         destination_ips: values(found.destination_ips, found.not_destination_ips, addresses)?,
@@ -69,6 +96,32 @@ fn text(found: message::StringMatch) -> Result<StringMatch, String> {
         Some(MatchType::Suffix(text)) => Ok(StringMatch::Suffix(text.into())),
         Some(MatchType::Presence(_)) => Ok(StringMatch::Presence),
         None => Err("a text is compared in a way we do not know".to_owned()),
+    }
+}
+
+/// Principals are compared without their scheme: ztunnel's is a text that somebody may have written with it.
+fn principal(found: message::StringMatch) -> Result<StringMatch, String> {
+    let bare = |text: Arc<str>| match text.strip_prefix("spiffe://") {
+        Some(rest) => {
+            warn!(principal = &*text, "a policy names a principal with its scheme; it is taken without");
+            Arc::from(rest)
+        }
+        None => text,
+    };
+    Ok(match text(found)? {
+        StringMatch::Exact(text) => StringMatch::Exact(bare(text)),
+        StringMatch::Prefix(text) => StringMatch::Prefix(bare(text)),
+        other => other,
+    })
+}
+
+/// Each is a condition that nobody here can judge.
+fn refuse_extensions(extensions: &[message::Extension]) -> Result<(), String> {
+    match extensions.first() {
+        Some(extension) => {
+            Err(format!("it needs the extension {}, which this proxy does not have", extension.name))
+        }
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,8 @@
 //! named on the new stream by the time its policies came, is gone; what has a version, and was announced with it, stays
 //! until it is removed by name.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(super) enum Made {
 #[derive(Debug, Default)]
 pub(super) struct Resources {
     by_name: HashMap<Arc<str>, Known>,
+    /// What goes by other names than its own, and by how many.
+    aliases: HashMap<Made, u32>,
     /// Counts the streams.
     stream: u32,
 }
@@ -41,6 +44,8 @@ struct Known {
     named_on: u32,
     /// This stream began with its version.
     announced: bool,
+    /// It was read as a whole, and is not what stands in for one that was not.
+    good: bool,
 }
 
 impl Resources {
@@ -69,18 +74,38 @@ impl Resources {
 
     /// The server says what a resource is now. What it was before is returned, if that was something else: it is gone.
     pub(super) fn upsert(&mut self, name: &str, version: &str, made: Made) -> Option<Change> {
+        self.set(name, version, made, true)
+    }
+
+    /// The same of a resource that could not be read, and has something else in its place. The server is to say it
+    /// again to a stream that begins.
+    pub(super) fn stand_in(&mut self, name: &str, made: Made) -> Option<Change> {
+        self.set(name, "", made, false)
+    }
+
+    fn set(&mut self, name: &str, version: &str, made: Made, good: bool) -> Option<Change> {
         let stream = self.stream;
-        let Some(known) = self.by_name.get_mut(name) else {
-            let (name, version) = (name_for(name, &made), Box::from(version));
-            self.by_name.insert(name, Known { version, made, named_on: stream, announced: false });
+        if let Some(known) = self.by_name.get_mut(name).filter(|known| known.made == made) {
+            (known.named_on, known.announced, known.good) = (stream, false, good);
+            if *known.version != *version {
+                known.version = Box::from(version);
+            }
             return None;
-        };
-        (known.named_on, known.announced) = (stream, false);
-        if *known.version != *version {
-            known.version = Box::from(version);
         }
-        let before = std::mem::replace(&mut known.made, made);
-        (before != known.made).then(|| before.removal())
+        if !made.goes_by(name) {
+            *self.aliases.entry(made.clone()).or_default() += 1;
+        }
+        let (key, version) = (name_for(name, &made), Box::from(version));
+        let known = Known { version, made, named_on: stream, announced: false, good };
+        let before = self.by_name.insert(key, known)?;
+        self.unnamed(name, before.made)
+    }
+
+    /// Whether what this name or any other stands for was read as a whole.
+    pub(super) fn has_good(&self, name: &str, made: &Made) -> bool {
+        let own = self.by_name.get(&*made.to_string()).filter(|known| known.made == *made);
+        let named = self.by_name.get(name);
+        own.into_iter().chain(named).any(|known| known.good)
     }
 
     /// The server says something of a resource that we do not understand: it is there, and stays what it was.
@@ -91,26 +116,36 @@ impl Resources {
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Option<Change> {
-        self.by_name.remove(name).map(|known| known.made.removal())
+        let known = self.by_name.remove(name)?;
+        self.unnamed(name, known.made)
     }
 
     /// The server has said all that it has to say at the beginning of this stream.
     pub(super) fn drop_unnamed(&mut self) -> Vec<Change> {
         let stream = self.stream;
         let gone = |known: &Known| known.named_on != stream && !known.announced;
-        let gone: Vec<Made> =
-            self.by_name.extract_if(|_, known| gone(known)).map(|(_, known)| known.made).collect();
-        if gone.is_empty() {
-            return Vec::new();
+        let gone: Vec<(Arc<str>, Known)> = self.by_name.extract_if(|_, known| gone(known)).collect();
+        gone.into_iter().filter_map(|(name, known)| self.unnamed(&name, known.made)).collect()
+    }
+
+    /// It has one name less; without any it is gone. What an earlier run made may have another name now.
+    fn unnamed(&mut self, name: &str, made: Made) -> Option<Change> {
+        if !made.goes_by(name)
+            && let Entry::Occupied(mut names) = self.aliases.entry(made.clone())
+        {
+            *names.get_mut() -= 1;
+            if *names.get() == 0 {
+                names.remove();
+            }
         }
-        // What an earlier run made may have another name now.
-        let kept: HashSet<&Made> = self.by_name.values().map(|known| &known.made).collect();
-        gone.into_iter().filter(|made| !kept.contains(made)).map(Made::removal).collect()
+        let own = || self.by_name.get(&*made.to_string()).is_some_and(|known| known.made == made);
+        (!self.aliases.contains_key(&made) && !own()).then(|| made.removal())
     }
 
     /// What an earlier run of the control thread made: the server is not known to have named it, nor in which version.
     pub(super) fn inherit(&mut self, name: Arc<str>, made: Made) {
-        self.by_name.insert(name, Known { version: Box::default(), made, named_on: 0, announced: false });
+        let version = Box::default();
+        self.by_name.insert(name, Known { version, made, named_on: 0, announced: false, good: true });
     }
 }
 
@@ -140,6 +175,14 @@ fn name_for(name: &str, made: &Made) -> Arc<str> {
 // === impl Made ===
 
 impl Made {
+    /// Whether the name is its own.
+    fn goes_by(&self, name: &str) -> bool {
+        match self {
+            Self::Workload(key) | Self::Policy(key) => **key == *name,
+            Self::Service(key) => name.split_once('/') == Some((&*key.namespace, &*key.hostname)),
+        }
+    }
+
     fn removal(self) -> Change {
         match self {
             Self::Workload(uid) => Change::RemoveWorkload(uid),

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use engine::mesh::{Change, MeshSettings, Snapshot};
+use engine::mesh::{Change, MeshSettings, Policy, Snapshot, Workload};
 use prost::Message;
 use prost::bytes::Bytes;
 use prost_types::Any;
 use proto::discovery::{DeltaDiscoveryRequest, Node, Resource, Status};
 use proto::workload::address;
 use proto::{security, type_url, workload};
+use tracing::debug;
 
 use super::interned::Interned;
 use super::resources::{Made, Resources, of_snapshot};
+use super::unread::Unread;
 use super::{policy, service, workload as workloads};
 
 /// The refusals that one answer spells out; the rest is counted. A server takes 4 MiB in one message.
@@ -86,15 +88,22 @@ impl Session {
             Kind::Authorization => read_policy(resource),
         };
         let resources = self.resources(kind);
+        // Cilium's agent before its PR 43128: neither name nor uid (contract 9.5).
+        let named = |made: &Made| if name.is_empty() { made.to_string() } else { name.clone() };
         match read {
             Ok((made, change)) => {
-                // Cilium's agent before its PR 43128: neither name nor uid (contract 9.5).
-                let name = if name.is_empty() { made.to_string() } else { name };
-                changes.extend(resources.upsert(&name, &version, made));
+                changes.extend(resources.upsert(&named(&made), &version, made));
                 changes.push(change);
                 Ok(())
             }
-            Err(problem) => {
+            Err(Unread { problem, instead: Some(instead) }) if !resources.has_good(&name, &instead.0) => {
+                let (made, change) = *instead;
+                let name = named(&made);
+                changes.extend(resources.stand_in(&name, made));
+                changes.push(change);
+                Err(format!("{name}: {problem}"))
+            }
+            Err(Unread { problem, .. }) => {
                 resources.keep(&name);
                 Err(format!("{name}: {problem}"))
             }
@@ -103,6 +112,11 @@ impl Session {
 
     /// A name of `removed_resources`.
     pub(super) fn remove(&mut self, kind: Kind, name: &str, changes: &mut Vec<Change>) {
+        if name.is_empty() {
+            // Cilium's agent before its PR 43128: it does not say which.
+            debug!(?kind, "a removal without a name changes nothing until the next stream");
+            return;
+        }
         changes.extend(self.resources(kind).remove(name));
     }
 
@@ -129,25 +143,30 @@ impl Session {
     }
 }
 
-fn read_address(body: Option<Any>, interned: &mut Interned) -> Result<(Made, Change), String> {
+/// What a resource is, and the change that it makes.
+type Read = Result<(Made, Change), Unread<(Made, Change)>>;
+
+fn read_address(body: Option<Any>, interned: &mut Interned) -> Read {
     let address: workload::Address = decode(body, Kind::Address)?;
     match address.r#type {
         Some(address::Type::Workload(message)) => {
-            let workload = Arc::new(workloads::read(message, interned)?);
-            Ok((Made::Workload(Arc::clone(&workload.uid)), Change::UpsertWorkload(workload)))
+            let made = |workload: Workload| {
+                (Made::Workload(Arc::clone(&workload.uid)), Change::UpsertWorkload(Arc::new(workload)))
+            };
+            workloads::read(message, interned).map(made).map_err(|unread| unread.map(made))
         }
         Some(address::Type::Service(message)) => {
             let service = Arc::new(service::read(message, interned)?);
             Ok((Made::Service(service.key.clone()), Change::UpsertService(service)))
         }
-        None => Err("it is neither a workload nor a service".to_owned()),
+        None => Err("it is neither a workload nor a service".to_owned().into()),
     }
 }
 
-fn read_policy(body: Option<Any>) -> Result<(Made, Change), String> {
+fn read_policy(body: Option<Any>) -> Read {
     let message: security::Authorization = decode(body, Kind::Authorization)?;
-    let policy = Arc::new(policy::read(message)?);
-    Ok((Made::Policy(policy.key()), Change::UpsertPolicy(policy)))
+    let made = |policy: Policy| (Made::Policy(policy.key()), Change::UpsertPolicy(Arc::new(policy)));
+    policy::read(message).map(made).map_err(|unread| unread.map(made))
 }
 
 fn decode<M: Message + Default>(body: Option<Any>, kind: Kind) -> Result<M, String> {

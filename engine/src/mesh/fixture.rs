@@ -39,6 +39,7 @@ pub(crate) fn workload(uid: &str) -> Workload {
         network_gateway: None,
         application_tunnel: None,
         native_tunnel: false,
+        unreadable: None,
         authorization_policies: Vec::new(),
         healthy: true,
         capacity: 1,

@@ -33,6 +33,8 @@ pub enum Refusal {
         "workload {workload} is known only by its hostname {hostname}, and resolving it is not supported yet"
     )]
     ResolutionNeeded { workload: Arc<str>, hostname: Arc<str> },
+    #[error("what the control plane says of workload {workload} cannot be used: {problem}")]
+    Unreadable { workload: Arc<str>, problem: Arc<str> },
     #[error("the peer asked for {authority}, but this is {pod}")]
     NotThisPod { authority: SocketAddr, pod: IpAddr },
     #[error("the peer asked for the hostname {hostname}, which no service of the mesh has")]
@@ -60,6 +62,7 @@ impl Refusal {
             Self::ApplicationTunnelNeeded { .. } => {
                 "remove the application tunnel from the workload, or use a proxy that supports it"
             }
+            Self::Unreadable { .. } => "see that the control plane and this proxy are of versions that fit",
             Self::ResolutionNeeded { .. } => "give the workload an IP address",
             Self::NotThisPod { .. } => "check that both proxies have the same view of the pod's addresses",
             Self::UnknownHost { .. } => "check that the service exists in the mesh of this proxy",

@@ -140,6 +140,10 @@ fn needed<'g>(
 /// To an address of a workload, the way it wants to be reached.
 fn connect(workload: &Arc<Workload>, target: SocketAddr, service: Option<&Arc<Service>>) -> Route {
     let service = service.map(Arc::clone);
+    if let Some(problem) = &workload.unreadable {
+        let (workload, problem) = (Arc::clone(&workload.uid), Arc::clone(problem));
+        return Route::Refuse(Refusal::Unreadable { workload, problem });
+    }
     if workload.protocol == Protocol::Tcp {
         return Route::Passthrough { target, workload: Some(Arc::clone(workload)), service };
     }

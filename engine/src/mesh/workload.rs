@@ -34,6 +34,9 @@ pub struct Workload {
     pub application_tunnel: Option<ApplicationTunnel>,
     /// It terminates HBONE itself.
     pub native_tunnel: bool,
+    /// Why it cannot be connected to: what the control plane says of it could not be read as a whole. It is known
+    /// nevertheless, for to one that is not known connections are plain.
+    pub unreadable: Option<Arc<str>>,
     /// `namespace/name` of the policies that select this workload.
     pub authorization_policies: Vec<Arc<str>>,
     pub healthy: bool,

@@ -15,6 +15,7 @@ fn with(found: message::Match) -> message::Authorization {
         action: 1,
         rules: vec![message::Rule { clauses: vec![clause] }],
         dry_run: true,
+        ..Default::default()
     }
 }
 
@@ -39,6 +40,7 @@ fn every_condition_is_taken_over() {
         not_destination_ports: vec![81],
         service_accounts: vec![account("cart")],
         not_service_accounts: vec![account("web")],
+        extensions: Vec::new(),
     };
     let policy = read(with(found)).unwrap();
     assert_eq!((&*policy.key(), policy.scope, policy.action), ("shop/p", Scope::Namespace, Action::Deny));
@@ -65,6 +67,7 @@ fn every_condition_is_taken_over() {
 #[test]
 fn what_cannot_be_meant_is_refused() {
     let none = message::Match::default;
+    let extension = || vec![message::Extension { name: "geo".to_owned(), config: None }];
     let wrong = message::Address { address: vec![1, 2], length: 8 };
     let cases = [
         ("has no name", message::Authorization { name: String::new(), ..with(none()) }),
@@ -74,13 +77,57 @@ fn what_cannot_be_meant_is_refused() {
         ("80000 is no port", with(message::Match { destination_ports: vec![80_000], ..none() })),
         ("2 bytes", with(message::Match { not_source_ips: vec![wrong], ..none() })),
         ("do not know", with(message::Match { principals: vec![message::StringMatch::default()], ..none() })),
-        (
-            "without spiffe://",
-            with(message::Match { principals: vec![exact("spiffe://td/ns/a/sa/b")], ..none() }),
-        ),
+        ("extension geo", message::Authorization { extensions: extension(), ..with(none()) }),
+        ("extension geo", with(message::Match { extensions: extension(), ..none() })),
     ];
     for (problem, policy) in cases {
-        let refusal = read(policy).unwrap_err();
+        let refusal = read(policy).unwrap_err().problem;
         assert!(refusal.contains(problem), "{refusal}");
     }
+}
+
+/// ztunnel compares principals without their scheme, whoever wrote them with it (contract 1.11).
+#[test]
+fn a_principal_is_taken_without_its_scheme() {
+    let of = |found| message::StringMatch { match_type: Some(found) };
+    let found = message::Match {
+        principals: vec![exact("spiffe://td/ns/a/sa/b"), of(MatchType::Prefix("spiffe://td/".to_owned()))],
+        not_principals: vec![exact("spiffe://td/ns/a/sa/c"), of(MatchType::Suffix("spiffe://d".to_owned()))],
+        ..Default::default()
+    };
+    let policy = read(with(found)).unwrap();
+    let expected = Values {
+        any_of: vec![StringMatch::Exact("td/ns/a/sa/b".into()), StringMatch::Prefix("td/".into())],
+        none_of: vec![StringMatch::Exact("td/ns/a/sa/c".into()), StringMatch::Suffix("spiffe://d".into())],
+    };
+    assert_eq!(policy.rules[0].clauses[0].matches[0].principals, expected);
+}
+
+/// Nothing gets in where a policy cannot be read: not to have it would let in more than it does.
+#[test]
+fn what_stands_in_for_a_policy_lets_nobody_in() {
+    let unread = |policy: message::Authorization| read(policy).unwrap_err().instead;
+    let spoilt = || with(message::Match { destination_ports: vec![80_000], ..Default::default() });
+    let everything = || vec![Rule { clauses: Vec::new() }];
+    for (policy, scope, action, rules) in [
+        (message::Authorization { action: 0, ..spoilt() }, Scope::Namespace, Action::Allow, Vec::new()),
+        (
+            message::Authorization { action: 9, scope: 0, ..spoilt() },
+            Scope::Global,
+            Action::Allow,
+            Vec::new(),
+        ),
+        (
+            message::Authorization { scope: 2, ..spoilt() },
+            Scope::WorkloadSelector,
+            Action::Deny,
+            everything(),
+        ),
+        (message::Authorization { scope: 9, ..spoilt() }, Scope::Namespace, Action::Deny, everything()),
+    ] {
+        let instead = unread(policy).unwrap();
+        assert_eq!((&*instead.key(), instead.scope, instead.action), ("shop/p", scope, action));
+        assert_eq!((instead.rules, instead.dry_run), (rules, true));
+    }
+    assert_eq!(unread(message::Authorization { name: String::new(), ..spoilt() }), None);
 }

@@ -38,3 +38,22 @@ fn a_name_equal_to_what_it_names_is_kept_once() {
     assert!(Arc::ptr_eq(&name_for("a", &Made::Workload(Arc::clone(&uid))), &uid));
     assert_eq!(&*name_for("b", &Made::Workload(uid)), "b");
 }
+
+#[test]
+fn what_has_another_name_is_not_gone_with_one_of_them() {
+    let removal = || Some(Change::RemoveWorkload(Arc::from("a")));
+    for (first, last) in [("a", "alias"), ("alias", "a"), ("alias", "other")] {
+        let mut resources = Resources::default();
+        for name in [first, last, last] {
+            assert_eq!(resources.upsert(name, "", made("a")), None);
+        }
+        assert_eq!(resources.remove(first), None, "{first}");
+        assert_eq!(resources.remove(last), removal(), "{last}");
+    }
+    let mut resources = Resources::default();
+    for name in ["a", "alias"] {
+        resources.upsert(name, "", made("a"));
+    }
+    assert_eq!(resources.upsert("alias", "", made("b")), None, "it names something else now");
+    assert_eq!(resources.upsert("a", "", made("c")), removal());
+}

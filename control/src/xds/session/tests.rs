@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use engine::mesh::Action;
+
 use super::*;
 
 fn workload(uid: &str, ip: [u8; 4]) -> Any {
@@ -262,6 +264,41 @@ fn a_refused_resource_stays_what_it_was_and_is_not_remembered() {
     mesh.addresses(vec![bad("c", "")], &[]);
     mesh.policies(vec![], &[]);
     assert_eq!(mesh.uids(), ["a", "c"], "what is named is there, even if it cannot be read");
+}
+
+/// A policy that is left out lets in everybody, and a workload that is not known is sent plaintext.
+#[test]
+fn what_was_never_read_has_something_in_its_place() {
+    let mut mesh = Mesh::new();
+    mesh.policies(vec![resource("shop/p", "1", policy("p", 9))], &[]);
+    assert_eq!(mesh.keys(), ["shop/p"]);
+    assert!(mesh.snapshot.policies().all(|policy| policy.action == Action::Allow && policy.rules.is_empty()));
+    let odd = |version: &str| {
+        let message = workload::Workload {
+            uid: "a".to_owned(),
+            addresses: vec![vec![10, 0, 0, 1]],
+            tunnel_protocol: 9,
+            ..Default::default()
+        };
+        resource("a", version, address(address::Type::Workload(message)))
+    };
+    mesh.addresses(vec![odd("1")], &[]);
+    let unreadable = |mesh: &Mesh| mesh.snapshot.workloads().all(|workload| workload.unreadable.is_some());
+    assert!(unreadable(&mesh));
+    assert_eq!((mesh.uids(), mesh.refused.len()), (vec!["a"], 2));
+
+    let [addresses, policies] = mesh.reconnect();
+    assert_eq!((&*addresses["a"], &*policies["shop/p"]), ("", ""), "the server is to say them again");
+    mesh.addresses(vec![resource("a", "2", workload("a", [10, 0, 0, 1]))], &[]);
+    mesh.policies(vec![resource("shop/p", "2", policy("p", 1))], &[]);
+    assert!(!unreadable(&mesh));
+    mesh.addresses(vec![odd("3")], &[]);
+    mesh.policies(vec![resource("shop/p", "3", policy("p", 9))], &[]);
+    assert!(!unreadable(&mesh), "what was good stays");
+    assert!(mesh.snapshot.policies().all(|policy| policy.action == Action::Deny));
+    mesh.addresses(vec![], &["a"]);
+    mesh.policies(vec![], &["shop/p", ""]);
+    assert!(mesh.uids().is_empty() && mesh.keys().is_empty());
 }
 
 #[test]

@@ -90,37 +90,70 @@ fn every_field_is_taken_over() {
     assert_eq!(workload.services[&service], [(80, 8080)].into());
 }
 
+type Spoil = fn(&mut message::Workload);
+
+fn spoilt(spoil: Spoil) -> Result<Workload, Unread<Workload>> {
+    let mut workload = cilium();
+    spoil(&mut workload);
+    read(workload, &mut interned())
+}
+
+/// It is known, so that nothing is sent to it as if it were not of the mesh, and nobody is connected to it.
 #[test]
-fn what_cannot_be_meant_is_refused() {
-    type Spoil = fn(&mut message::Workload);
-    let gateway = message::GatewayAddress { destination: None, hbone_mtls_port: 1 };
-    let spoilt: [(&str, Spoil); 9] = [
+fn what_cannot_be_read_is_nobodys_destination() {
+    let spoilt_by: [(&str, Spoil); 5] = [
         ("an address has 3 bytes", |workload| workload.addresses.push(vec![1, 2, 3])),
         ("tunnel_protocol is 9", |workload| workload.tunnel_protocol = 9),
         ("network_mode is 7", |workload| workload.network_mode = 7),
-        ("workload_type is -1", |workload| workload.workload_type = -1),
-        ("status is 2", |workload| workload.status = 2),
-        ("neither a uid nor an address", |workload| {
-            workload.uid.clear();
-            workload.addresses.clear();
-        }),
-        ("70000 is no port", |workload| {
-            let port = message::Port { service_port: 80, target_port: 70_000, app_protocol: 0 };
-            workload.services.insert("shop/cart".to_owned(), message::PortList { ports: vec![port] });
-        }),
-        ("has no `/`", |workload| {
-            workload.services.insert("cart".to_owned(), message::PortList::default());
-        }),
         ("application_tunnel is 5", |workload| {
             workload.application_tunnel = Some(message::ApplicationTunnel { protocol: 5, port: 1 });
         }),
+        ("no destination", |workload| {
+            workload.waypoint = Some(message::GatewayAddress { destination: None, hbone_mtls_port: 1 });
+        }),
     ];
-    for (problem, spoil) in spoilt {
-        let mut workload = cilium();
-        spoil(&mut workload);
-        let refusal = read(workload, &mut interned()).unwrap_err();
-        assert!(refusal.contains(problem), "{refusal}");
+    for (problem, spoil) in spoilt_by {
+        let Unread { problem: told, instead } = spoilt(spoil).unwrap_err();
+        assert!(told.contains(problem), "{told}");
+        let instead = instead.unwrap();
+        assert_eq!((&*instead.uid, instead.unreadable.as_deref()), ("0b6c", Some(&*told)));
+        assert_eq!((instead.protocol, instead.healthy), (Protocol::Hbone, false));
+        assert_eq!(instead.own_addresses().count(), 2, "{problem}");
     }
-    let workload = message::Workload { waypoint: Some(gateway), ..cilium() };
-    assert!(read(workload, &mut interned()).unwrap_err().contains("no destination"));
+}
+
+#[test]
+fn what_has_no_address_or_wants_no_tunnel_is_left_out() {
+    let spoilt_by: [Spoil; 3] = [
+        |workload| {
+            workload.uid.clear();
+            workload.addresses.clear();
+        },
+        |workload| workload.addresses = vec![vec![1, 2, 3]],
+        |workload| (workload.tunnel_protocol, workload.network_mode) = (0, 7),
+    ];
+    for spoil in spoilt_by {
+        assert_eq!(spoilt(spoil).unwrap_err().instead, None);
+    }
+}
+
+#[test]
+fn what_only_describes_it_may_be_unknown() {
+    let ports = |target_port| message::PortList {
+        ports: vec![message::Port { service_port: 80, target_port, app_protocol: 0 }],
+    };
+    let workload = message::Workload {
+        workload_type: -1,
+        status: 2,
+        services: [
+            ("cart".to_owned(), ports(8080)),
+            ("shop/cart".to_owned(), ports(70_000)),
+            ("shop/web".to_owned(), ports(8080)),
+        ]
+        .into(),
+        ..cilium()
+    };
+    let workload = read(workload, &mut interned()).unwrap();
+    assert_eq!((&*workload.workload_type, workload.healthy), ("deployment", true));
+    assert_eq!(workload.services, [("shop/web".parse().unwrap(), [(80, 8080)].into())].into());
 }

@@ -383,3 +383,22 @@ fn a_refusal_says_what_is_wrong_and_what_to_do() {
     assert_eq!(text("10.1.0.1:81"), "service shop/empty has no port 81");
     assert_eq!(text("127.0.0.1:15001"), "127.0.0.1:15001 is a port of the proxy itself");
 }
+
+/// Not to know it would mean plain TCP to it.
+#[test]
+fn to_a_workload_that_could_not_be_read() {
+    let unreadable = |workload| {
+        change(workload, |workload: &mut Workload| workload.unreadable = Some("its port is 70000".into()))
+    };
+    let mesh = Mesh::default()
+        .workload(source())
+        .workload(unreadable(tcp(workload_at("plain", "10.0.0.2"))))
+        .workload(unreadable(endpoint_of("endpoint", "10.0.0.3", "shop/cart", &[])))
+        .service(service_at("shop/cart", "10.1.0.1"));
+    for (destination, uid) in
+        [("10.0.0.2:80", "plain"), ("10.0.0.3:80", "endpoint"), ("10.1.0.1:80", "endpoint")]
+    {
+        let refusal = Refusal::Unreadable { workload: uid.into(), problem: "its port is 70000".into() };
+        assert_eq!(mesh.way(destination), Way::Refused(refusal), "{destination}");
+    }
+}

@@ -284,7 +284,7 @@ fn a_policy_denies_and_lets_go() {
         scope: Scope::Namespace.into(),
         action: Action::Deny.into(),
         rules: vec![Rule { clauses: vec![Clause { matches: vec![port] }] }],
-        dry_run: false,
+        ..Authorization::default()
     };
     driven.plane.upsert_policies(vec![of_policy(&policy)]);
     standing.set_read_timeout(Some(CHANGE_TIMEOUT)).unwrap();

@@ -64,6 +64,7 @@ fn every_field_of_a_workload() {
         ),
         application_tunnel: Some(ApplicationTunnel { header: TunnelHeader::Proxy, port: Some(15088) }),
         native_tunnel: true,
+        unreadable: None,
         authorization_policies: vec!["shop/p".into()],
         healthy: false,
         capacity: 7,

@@ -1,0 +1,26 @@
+//! A resource that cannot be read as a whole.
+
+/// What is wrong with it, and what is to be in its place.
+///
+/// To leave it out would be to open what it closes: without a policy everybody is let in, and who is not known to want
+/// a tunnel is sent plaintext.
+#[derive(Debug)]
+pub(super) struct Unread<T> {
+    pub(super) problem: String,
+    pub(super) instead: Option<Box<T>>,
+}
+
+// === impl Unread ===
+
+impl<T> Unread<T> {
+    pub(super) fn map<U>(self, made: impl FnOnce(T) -> U) -> Unread<U> {
+        Unread { problem: self.problem, instead: self.instead.map(|instead| Box::new(made(*instead))) }
+    }
+}
+
+/// Nothing of it can be told.
+impl<T> From<String> for Unread<T> {
+    fn from(problem: String) -> Self {
+        Self { problem, instead: None }
+    }
+}
