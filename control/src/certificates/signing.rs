@@ -1,5 +1,6 @@
 //! A signing request, and what its answer has to be (contract 2.10).
 
+use std::error::Error;
 use std::time::SystemTime;
 
 use engine::mesh::Identity;
@@ -106,6 +107,8 @@ impl SigningError {
     /// A call that failed, explained.
     pub(super) fn of(status: &Status, cause: String) -> Self {
         match status.code() {
+            // An error of our own is behind it: the connection broke, and nobody said anything.
+            Code::Unknown if status.source().is_some() => Self::Call { cause },
             // Cilium's agent says no with the code of an error that nobody named.
             Code::Unknown | Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition => {
                 Self::Refused { cause: format!("{cause} ({:?})", status.code()) }

@@ -26,8 +26,8 @@ pub(crate) enum ConnectError {
     Late { address: String },
     #[error("{root}: {cause}: it has to hold the PEM certificates that the control plane is verified with")]
     Root { root: String, cause: String },
-    #[error("{}: {cause}: it has to hold the token that the control plane asks for (AUTH_TOKEN)", path.display())]
-    Token { path: PathBuf, cause: String },
+    #[error("{token}: {cause}: it has to hold the token that the control plane asks for (AUTH_TOKEN)")]
+    Token { token: String, cause: String },
     #[error(
         "{address} proves itself with a certificate that no root in {root} vouches for ({cause}): give the root of the \
          server that is meant"
@@ -76,8 +76,15 @@ pub(crate) fn explain(status: &Status) -> String {
     if let Some(error) = status.source().and_then(|source| found_in(source)) {
         return error.to_string();
     }
+    // A server that answers is behind no error of our own.
+    if let Some(source) = status.source() {
+        return format!(
+            "the connection to the control plane broke ({}): see whether it was restarted, and what it logs",
+            innermost(source)
+        );
+    }
     let text = match status.message() {
-        "" => status.source().map_or_else(|| status.code().description().to_owned(), innermost),
+        "" => status.code().description().to_owned(),
         text => text.to_owned(),
     };
     match status.code() {

@@ -25,7 +25,7 @@ pub use headers::HeaderError;
 /// How long resolving, connecting and the TLS handshake may take together (contract 2.6).
 const CONNECT_SECONDS_MAX: u64 = 5;
 
-/// How often a ping is sent while nothing else is (contract 2.1).
+/// How often a ping is sent while a call is under way and nothing else is sent (contract 2.1).
 const PING_SECONDS: u64 = 30;
 
 /// Without an answer to a ping for so long the connection is dead (contract 2.1).
@@ -80,7 +80,8 @@ impl Dialer {
         Transport::from(origin(&self.settings.endpoint))
             .http2_keep_alive_interval(Duration::from_secs(PING_SECONDS))
             .keep_alive_timeout(Duration::from_secs(PONG_SECONDS_MAX))
-            .keep_alive_while_idle(true)
+            // Servers in Go take pings without a call under way for an attack, and hang up.
+            .keep_alive_while_idle(false)
     }
 }
 

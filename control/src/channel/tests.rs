@@ -23,7 +23,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use super::*;
-use crate::environment::Root;
+use crate::environment::{Root, Token};
 
 /// Answers with the headers of the call.
 struct Headers;
@@ -149,7 +149,7 @@ async fn calls_go_over_a_unix_socket_with_their_headers() {
     let token = lab.path("token");
     fs::write(&token, "first\n").unwrap();
     let settings = ChannelSettings {
-        token: Some(token.clone()),
+        token: Some(Token::File(token.clone())),
         headers: vec![("x-more".to_owned(), "value".to_owned())],
         ..lab.settings(lab.unix())
     };
@@ -170,7 +170,29 @@ async fn a_header_that_is_none_is_refused() {
     let lab = Lab::new();
     let headers = vec![("x more".to_owned(), "value".to_owned())];
     let settings = ChannelSettings { headers, ..lab.settings(lab.unix()) };
-    assert!(Dialer::new(settings, "c1").unwrap_err().to_string().contains("`x more: value`"));
+    let error = Dialer::new(settings, "c1").unwrap_err().to_string();
+    assert!(error.contains("`x more`") && !error.contains("value"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_may_be_the_text_itself() {
+    let lab = Lab::new();
+    let with = |token: &str| {
+        let token = Some(Token::Literal(token.to_owned().into()));
+        Dialer::new(ChannelSettings { token, ..lab.settings(lab.unix()) }, "c1").unwrap().lazy()
+    };
+    assert_eq!(call(with("secret")).await.unwrap()[0], "authorization: Bearer secret");
+    let error = call(with("secret\nsecret")).await.unwrap_err();
+    assert!(error.contains("AUTH_TOKEN") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn a_connection_that_broke_is_no_answer() {
+    let mut status = Status::unknown("h2 protocol error");
+    assert!(explain(&status).contains("the server answers Unknown"));
+    status.set_source(Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+    let text = explain(&status);
+    assert!(text.contains("broke (connection reset)"), "{text}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod refusals;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod token;
 mod value;
 mod variables;
 mod workers;
@@ -30,6 +31,7 @@ use thiserror::Error;
 pub use crate::metrics::SeriesLimits;
 pub use engine::PACKET_MARK_DEFAULT;
 pub use machine::Machine;
+pub use token::Token;
 pub use workers::WorkerRule;
 
 use variables::Variables;
@@ -117,8 +119,8 @@ pub struct ChannelSettings {
     pub root: Root,
     /// A name that the server's certificate may carry instead of the host's (`ALT_XDS_HOSTNAME`, `ALT_CA_HOSTNAME`).
     pub alternative_name: Option<String>,
-    /// A file with the token sent as `authorization: Bearer`, read anew for each call (`AUTH_TOKEN`).
-    pub token: Option<PathBuf>,
+    /// Sent as `authorization: Bearer` (`AUTH_TOKEN`).
+    pub token: Option<Token>,
     /// Further headers of each call (`XDS_HEADER_*`, `CA_HEADER_*`), names in lower case.
     pub headers: Vec<(String, String)>,
 }

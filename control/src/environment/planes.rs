@@ -15,7 +15,7 @@ use super::value::{boolean, duration, positive_duration};
 use super::variables::Variables;
 use super::{
     Attestation, CaSettings, CertificateSettings, ChannelSettings, Endpoint, IstioCaSettings, MeshSource,
-    NodeSettings, PodSource, Root, SpireSettings, XdsSettings,
+    NodeSettings, PodSource, Root, SpireSettings, Token, XdsSettings,
 };
 
 /// A certificate that lives shorter is renewed more often than a busy CA can be asked.
@@ -32,9 +32,6 @@ const ZDS_SOCKET: &str = "/var/run/ztunnel/ztunnel.sock";
 
 /// Where charts mount the root that control planes are verified with.
 const ROOT_PATH: &str = "./var/run/secrets/istio/root-cert.pem";
-
-/// Where charts mount the token that control planes ask for.
-const TOKEN_PATH: &str = "./var/run/secrets/tokens/istio-token";
 
 /// Where SPIRE's agent serves delegates unless told otherwise.
 const SPIRE_ADMIN_SOCKET: &str = "/run/spire/sockets/admin.sock";
@@ -103,6 +100,12 @@ pub(super) fn certificates(variables: &mut Variables) -> Option<CertificateSetti
     let address = variables.text("CA_ADDRESS");
     let spire = variables.parsed("SPIRE_ENABLED", boolean) == Some(true);
     if spire {
+        if let (Some(domain), None) = (variables.text("CLUSTER_DOMAIN"), variables.text("TRUST_DOMAIN")) {
+            variables.warn(format!(
+                "TRUST_DOMAIN is not set and is taken to be cluster.local: CLUSTER_DOMAIN={domain} does not say which \
+                 trust domain is SPIRE's"
+            ));
+        }
         if let Some(embedded) = embedded {
             variables.refuse(
                 "RINGWAY_CA_DIR",
@@ -244,8 +247,7 @@ fn channel(variables: &mut Variables, names: &ChannelNames, address: &str) -> Op
         Some(path) => Root::File(path.into()),
         None => Root::File(ROOT_PATH.into()),
     };
-    let token = variables.text("AUTH_TOKEN").map(PathBuf::from);
-    let token = token.or_else(|| Some(PathBuf::from(TOKEN_PATH)).filter(|path| path.exists()));
+    let token = variables.text("AUTH_TOKEN").map(Token::named).or_else(Token::mounted);
     let headers = variables.with_prefix(names.header);
     Some(ChannelSettings {
         endpoint,

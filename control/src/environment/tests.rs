@@ -408,3 +408,15 @@ fn what_has_no_effect_is_told() {
         assert!(warnings.len() == 1 && warnings[0].starts_with(name), "{name}: {warnings:?}");
     }
 }
+
+/// Cilium's chart knows the domain of the cluster, and SPIRE's trust domain is another thing.
+#[test]
+fn spire_without_a_trust_domain_is_told() {
+    let with = |more: &[(&str, &str)]| {
+        let spire = [("SPIRE_ENABLED", "true"), ("CLUSTER_DOMAIN", "east.local")];
+        read_on(&machine(4, 4), &[&CILIUM[..], &spire, more].concat()).unwrap().warnings
+    };
+    let told = with(&[]);
+    assert!(told.len() == 1 && told[0].starts_with("TRUST_DOMAIN"), "{told:?}");
+    assert!(with(&[("TRUST_DOMAIN", "east.local")]).is_empty());
+}

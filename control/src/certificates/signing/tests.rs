@@ -118,3 +118,11 @@ fn a_wrong_answer_is_refused_and_says_whose_fault_it_is() {
         assert!(error.contains(problem), "{problem}: {error}");
     }
 }
+
+#[test]
+fn a_connection_that_broke_is_no_refusal() {
+    let mut status = Status::unknown("workload not found");
+    assert!(matches!(SigningError::of(&status, String::new()), SigningError::Refused { .. }));
+    status.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
+    assert!(matches!(SigningError::of(&status, String::new()), SigningError::Call { .. }));
+}
