@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::error::CaError;
 
 pub(super) const CERTIFICATE_FILE: &str = "root-cert.pem";
@@ -17,10 +19,10 @@ const LOCK_FILE: &str = ".root-lock";
 const CERTIFICATE_MODE: u32 = 0o644;
 const KEY_MODE: u32 = 0o600;
 
-/// What the two files hold.
+/// What the two files hold. The key is wiped when it is dropped.
 pub(super) struct Files {
     pub(super) certificate: Vec<u8>,
-    pub(super) key: Vec<u8>,
+    pub(super) key: Zeroizing<Vec<u8>>,
 }
 
 // === impl Files ===
@@ -54,7 +56,7 @@ impl Files {
     /// Writes both under other names first, so that a full disk leaves no half a pair.
     fn write(&self, directory: &Path) -> Result<(), CaError> {
         let staged =
-            [(KEY_FILE, &self.key, KEY_MODE), (CERTIFICATE_FILE, &self.certificate, CERTIFICATE_MODE)];
+            [(KEY_FILE, &*self.key, KEY_MODE), (CERTIFICATE_FILE, &self.certificate, CERTIFICATE_MODE)];
         let failed = |name: &str| {
             let path = directory.join(name);
             |cause| CaError::Write { path, cause }
@@ -70,7 +72,7 @@ impl Files {
 }
 
 /// The certificate and the key, as far as they are there.
-type Found = (Option<Vec<u8>>, Option<Vec<u8>>);
+type Found = (Option<Vec<u8>>, Option<Zeroizing<Vec<u8>>>);
 
 fn read(directory: &Path) -> Result<Found, CaError> {
     let read = |name| {
@@ -81,7 +83,7 @@ fn read(directory: &Path) -> Result<Found, CaError> {
             Err(cause) => Err(CaError::Read { path, cause }),
         }
     };
-    Ok((read(CERTIFICATE_FILE)?, read(KEY_FILE)?))
+    Ok((read(CERTIFICATE_FILE)?, read(KEY_FILE)?.map(Zeroizing::new)))
 }
 
 /// Held until dropped.

@@ -22,6 +22,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 pub use error::CaError;
 use files::{CERTIFICATE_FILE, Files, KEY_FILE};
@@ -84,8 +85,8 @@ impl Authority {
         let root_end = SystemTime::from(self.facts.not_after);
         let end = now.checked_add(lifetime).map_or(root_end, |end| end.min(root_end));
         let params = leaf(identity, now, end).map_err(|error| failed(error.to_string()))?;
-        let key = KeyPair::generate().map_err(|error| failed(error.to_string()))?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| failed(error.to_string()))?;
+        let key = Zeroizing::new(KeyPair::generate().map_err(|error| failed(error.to_string()))?);
+        let certificate = params.signed_by(&*key, &self.issuer).map_err(|error| failed(error.to_string()))?;
 
         let bundle = self.bundle(&identity.trust_domain)?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
@@ -140,9 +141,10 @@ fn new_root() -> Result<Files, rcgen::Error> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = set_back(now);
     params.not_after = (now + Duration::from_secs(ROOT_LIFETIME_DAYS * 24 * 60 * 60)).into();
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-    Ok(Files { certificate: certificate.pem().into_bytes(), key: key.serialize_pem().into_bytes() })
+    let key = Zeroizing::new(KeyPair::generate()?);
+    let certificate = params.self_signed(&*key)?;
+    let key = Zeroizing::new(key.serialize_pem().into_bytes());
+    Ok(Files { certificate: certificate.pem().into_bytes(), key })
 }
 
 fn set_back(now: SystemTime) -> OffsetDateTime {
@@ -158,7 +160,8 @@ fn read_certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'stat
 fn read_key(pem: &[u8], path: &Path) -> Result<KeyPair, CaError> {
     let unusable = |cause: String| CaError::Key { path: path.to_owned(), cause };
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| unusable(error.to_string()))?;
-    KeyPair::try_from(&key).map_err(|error| unusable(error.to_string()))
+    let key = Zeroizing::new(key);
+    KeyPair::try_from(&*key).map_err(|error| unusable(error.to_string()))
 }
 
 /// Whether a certificate carries this public key. Its bytes appear in the certificate as they are, and nowhere by chance.

@@ -15,7 +15,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
 use thiserror::Error;
 use webpki::KeyUsage;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::bundle::TrustBundle;
 use super::error::CertificateFault;
@@ -72,6 +72,7 @@ impl Credentials {
         key: PrivateKeyDer<'static>,
         bundle: &TrustBundle,
     ) -> Result<Self, CredentialsError> {
+        let key = Zeroizing::new(key);
         let leaf = chain.first().ok_or(CredentialsError::NoCertificate)?;
         let identity = workload_of(leaf)?;
         let facts = CertificateFacts::read(leaf)?;
@@ -88,7 +89,7 @@ impl Credentials {
             }
             error => CredentialsError::Key { identity: identity.clone(), cause: error.to_string() },
         };
-        let signer = Arc::new(SingleCertAndKey::from(certified(chain.clone(), key).map_err(refuse)?));
+        let signer = Arc::new(SingleCertAndKey::from(certified(chain.clone(), &key).map_err(refuse)?));
         let client = client_config(&provider, &verifier, &signer).map_err(refuse)?;
         let server = server_config(&provider, &verifier, &signer).map_err(refuse)?;
         Ok(Self {
@@ -145,11 +146,9 @@ fn provider() -> Arc<CryptoProvider> {
 /// The chain with what signs for it.
 fn certified(
     chain: Vec<CertificateDer<'static>>,
-    mut key: PrivateKeyDer<'static>,
+    key: &PrivateKeyDer<'static>,
 ) -> Result<CertifiedKey, rustls::Error> {
-    let signing = any_supported_type(&key);
-    key.zeroize();
-    let certified = CertifiedKey::new(chain, signing?);
+    let certified = CertifiedKey::new(chain, any_supported_type(key)?);
     match certified.keys_match() {
         // A key that cannot tell its public half is believed, as rustls does.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
