@@ -109,6 +109,26 @@ impl Status {
         look(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The control plane is about to answer for the first time, or again: that is told where nothing else is wrong.
+    pub(crate) fn begun(&self, plane: Plane, address: &str, waits_for: &str) {
+        self.update(|state| {
+            let status = state.plane(plane, address);
+            if !status.connected {
+                status.error.get_or_insert_with(|| waits_for.to_owned());
+            }
+        });
+    }
+
+    /// There is somebody, who has not answered yet.
+    pub(crate) fn opening(&self, plane: Plane, address: &str, waits_for: &str) {
+        self.update(|state| {
+            let status = state.plane(plane, address);
+            if !status.connected {
+                status.error = Some(waits_for.to_owned());
+            }
+        });
+    }
+
     /// A connection to the control plane stands.
     pub(crate) fn connected(&self, plane: Plane, address: &str) {
         self.update(|state| {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -78,6 +79,8 @@ impl IstioCa {
             if self.under_way.len() >= REQUESTS_MAX {
                 return;
             }
+            let address = self.dialer.address();
+            self.status.begun(Plane::Certificates, &address, "waiting for the first certificate");
             self.renewals.asked(&identity, now + 2 * Duration::from_secs(REQUEST_SECONDS_MAX));
             let (channel, ttl) = (self.channel.clone(), self.ttl);
             self.under_way.spawn(async move {
@@ -137,10 +140,14 @@ impl CertificateSource for IstioCa {
                 changed = wants.changed() => if changed.is_err() {
                     pending::<()>().await;
                 },
-                Some(finished) = self.under_way.join_next() => if let Ok((identity, answer)) = finished {
-                    let event = self.take(identity, answer);
-                    // Nobody listens any more: this task is about to be dropped.
-                    let _ = events.send(event).await;
+                Some(finished) = self.under_way.join_next() => match finished {
+                    Ok((identity, answer)) => {
+                        let event = self.take(identity, answer);
+                        // Nobody listens any more: this task is about to be dropped.
+                        let _ = events.send(event).await;
+                    }
+                    Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                    Err(_) => {}
                 },
                 changed = root_changed(&mut self.root) => match changed {
                     // Each connection reads the root anew: the first look is no news.

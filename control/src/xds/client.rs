@@ -13,7 +13,7 @@ use proto::discovery::aggregated_discovery_service_client::AggregatedDiscoverySe
 use proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status as CallStatus, Streaming};
 use tracing::{debug, info, warn};
@@ -24,8 +24,11 @@ use crate::channel::{Dialer, MESSAGE_BYTES_MAX, explain};
 use crate::reconciler::MeshUpdate;
 use crate::status::{Plane, Status};
 
-/// Changes that are handed over at a time: a millisecond's work, after which others get their turn.
-const CHANGES_PER_UPDATE_MAX: usize = 512;
+/// Resources that are read and handed over at a time: a millisecond's work, after which others get their turn.
+const RESOURCES_PER_UPDATE_MAX: usize = 512;
+
+/// How long a stream that was told to end is listened to: what the server had on its way is not lost.
+const LAST_WORDS_SECONDS_MAX: u64 = 2;
 
 /// Answers that the server has not taken yet. One that lets so many lie does not read.
 const ANSWERS_MAX: usize = 256;
@@ -99,11 +102,25 @@ impl XdsClient {
         loop {
             let next = tokio::select! {
                 next = responses.message() => next,
-                () = told(reopen) => return Err(Ended::told()),
+                () = told(reopen) => {
+                    drop(answers);
+                    self.hear_out(responses).await;
+                    return Err(Ended::told());
+                }
             };
             let response = next.map_err(|status| Ended::of(&status))?.ok_or_else(Ended::complete)?;
             let answer = self.take(response).await;
             answers.try_send(answer).map_err(|_| Ended::unread())?;
+        }
+    }
+
+    /// The end of a stream on which we have said our last. A server that shares its events among its streams gives this
+    /// one none once it has ended (contract 2.4): the next one is not opened before.
+    async fn hear_out(&mut self, mut responses: Streaming<DeltaDiscoveryResponse>) {
+        let end = Instant::now() + Duration::from_secs(LAST_WORDS_SECONDS_MAX);
+        // What has come is taken as a whole, however long that lasts.
+        while let Ok(Ok(Some(response))) = timeout_at(end, responses.message()).await {
+            self.take(response).await;
         }
     }
 
@@ -113,7 +130,10 @@ impl XdsClient {
         answers: &mpsc::Sender<DeltaDiscoveryRequest>,
         requests: mpsc::Receiver<DeltaDiscoveryRequest>,
     ) -> Result<Streaming<DeltaDiscoveryResponse>, Ended> {
+        let address = self.dialer.address();
+        self.status.begun(Plane::Xds, &address, "connecting");
         let channel = self.dialer.connect().await.map_err(|error| Ended::unconnected(error.to_string()))?;
+        self.status.opening(Plane::Xds, &address, "connected, and waiting for the first answer");
         for request in self.session.begin(&self.node) {
             // There is room: the channel is new.
             answers.try_send(request).map_err(|_| Ended::unread())?;
@@ -141,15 +161,15 @@ impl XdsClient {
         });
         debug!(type_url, resources = resources.len(), removed = removed_resources.len(), "an xDS response");
         let mut changes = Vec::new();
-        for resource in resources {
+        for (read, resource) in (1..).zip(resources) {
             if let Err(refusal) = self.session.upsert(kind, resource, &mut changes) {
                 refusals.add(refusal);
             }
-            self.hand_over_part(&mut changes).await;
+            self.hand_over_part(read, &mut changes).await;
         }
-        for name in removed_resources {
+        for (read, name) in (1..).zip(removed_resources) {
             self.session.remove(kind, &name, &mut changes);
-            self.hand_over_part(&mut changes).await;
+            self.hand_over_part(read, &mut changes).await;
         }
         let synced = self.session.answered(kind, &mut changes);
         self.hand_over(MeshUpdate { changes, synced, more: false }).await;
@@ -157,11 +177,14 @@ impl XdsClient {
         answer(type_url, nonce, &refusals)
     }
 
-    async fn hand_over_part(&self, changes: &mut Vec<engine::mesh::Change>) {
-        if changes.len() < CHANGES_PER_UPDATE_MAX {
+    /// After so many resources, whatever came of them.
+    async fn hand_over_part(&self, read: usize, changes: &mut Vec<engine::mesh::Change>) {
+        if !read.is_multiple_of(RESOURCES_PER_UPDATE_MAX) {
             return;
         }
-        self.hand_over(MeshUpdate { changes: take(changes), synced: false, more: true }).await;
+        if !changes.is_empty() {
+            self.hand_over(MeshUpdate { changes: take(changes), synced: false, more: true }).await;
+        }
         yield_now().await;
     }
 
@@ -186,8 +209,11 @@ impl XdsClient {
     fn tell_end(&mut self, ended: &Ended) {
         let Ended { reason, error } = ended;
         self.status.update(|state| *state.xds_terminations.entry(reason).or_default() += 1);
-        let error = error.clone().unwrap_or_else(|| "opening the stream anew".to_owned());
         let address = self.dialer.address();
+        let Some(error) = error.clone() else {
+            info!(address, "opening the xDS stream anew");
+            return;
+        };
         self.status.disconnected(Plane::Xds, &address, error.clone());
         if self.logged == error {
             debug!(reason, error, "no xDS stream");

@@ -141,6 +141,22 @@ async fn a_stream_is_asked_answered_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_server_that_has_not_answered_is_told_of() {
+    let mut lab = Lab::new();
+    let told =
+        || lab.status.read(|state| state.planes.get(&Plane::Xds).and_then(|plane| plane.error.clone()));
+    while told().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(told().as_deref(), Some("connecting"));
+    let _stream = lab.opened().await;
+    while !lab.status.read(|state| state.planes[&Plane::Xds].connected) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lab.status.read(|state| state.planes[&Plane::Xds].error.clone()), None);
+}
+
+#[tokio::test]
 async fn a_large_response_comes_in_parts_and_the_last_one_says_so() {
     let mut lab = Lab::new();
     let mut stream = lab.opened().await;
@@ -183,11 +199,18 @@ async fn a_word_opens_the_stream_anew_once_the_old_one_is_closed() {
     }
     first.answer(type_url::ADDRESS, "one", vec![pod(1)]).await;
     lab.updates.recv().await.unwrap();
+    assert_eq!(first.request().await.response_nonce, "one");
     lab.reopen.send_replace(());
+    // We have said our last, and listen until the server has.
+    assert!(first.requests.message().await.unwrap().is_none(), "ended, and not cut");
+    first.answer(type_url::ADDRESS, "last", vec![pod(2)]).await;
+    drop(first);
+    assert_eq!(lab.updates.recv().await.unwrap().changes.len(), 1);
     let mut second = lab.opened().await;
     let again = second.request().await;
-    assert_eq!(again.initial_resource_versions.keys().collect::<Vec<_>>(), ["uid-1"]);
-    while let Ok(Some(_)) = first.requests.message().await {}
+    let mut known: Vec<String> = again.initial_resource_versions.into_keys().collect();
+    known.sort_unstable();
+    assert_eq!(known, ["uid-1", "uid-2"]);
     assert_eq!(lab.ended("Reconnect"), 1);
     assert!(lab.streams.try_recv().is_err(), "once for each word");
 }

@@ -71,6 +71,7 @@ impl Client {
     /// Follows the agent until dropped.
     pub(crate) async fn run(mut self) -> Infallible {
         let address = self.path.display().to_string();
+        self.status.begun(Plane::Zds, &address, "connecting");
         let mut told = String::new();
         loop {
             let begun = Instant::now();

@@ -66,6 +66,16 @@ struct Lab {
 impl Lab {
     /// A source, and an authority that answers so many requests.
     fn new(permits: usize, refuses: bool) -> Self {
+        let (lab, source, wanted, sender) = Self::prepared(permits, refuses);
+        tokio::spawn(source.run(wanted, sender));
+        lab
+    }
+
+    /// The same before it runs.
+    fn prepared(
+        permits: usize,
+        refuses: bool,
+    ) -> (Self, IstioCa, watch::Receiver<Wants>, mpsc::Sender<CertificateEvent>) {
         let directory = TempDir::new().unwrap();
         let socket = directory.path().join("ca.sock");
         let authority = Arc::new(Authority {
@@ -91,8 +101,7 @@ impl Lab {
         let (wants, wanted) = watch::channel(Wants::new());
         let (sender, events) = mpsc::channel(64);
         let source = IstioCa::new(&settings, "c1", status.clone()).unwrap();
-        tokio::spawn(source.run(wanted, sender));
-        Self { _directory: directory, authority, wants, events, status }
+        (Self { _directory: directory, authority, wants, events, status }, source, wanted, sender)
     }
 
     fn want(&self, accounts: &[String]) {
@@ -171,4 +180,23 @@ async fn a_certificate_is_renewed_at_half_of_its_life() {
     assert!(matches!(lab.next().await, CertificateEvent::Obtained { .. }));
     let minutes = first.elapsed().as_secs_f64() / 60.0;
     assert!((23.9..=30.0).contains(&minutes), "{minutes}");
+}
+
+#[tokio::test]
+async fn a_panic_of_a_request_is_the_sources_own() {
+    let (_lab, mut source, wanted, sender) = Lab::prepared(0, false);
+    source.under_way.spawn(async { panic!("a defect") });
+    let ended = tokio::spawn(source.run(wanted, sender)).await;
+    assert!(ended.unwrap_err().is_panic());
+}
+
+#[tokio::test]
+async fn an_authority_that_was_asked_and_has_not_answered_is_told_of() {
+    let lab = Lab::new(0, false);
+    lab.want(&["cart".to_owned()]);
+    while lab.authority.under_way.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let plane = lab.status.read(|state| state.planes[&Plane::Certificates].clone());
+    assert_eq!((plane.connected, plane.error.as_deref()), (false, Some("waiting for the first certificate")));
 }

@@ -48,6 +48,7 @@ pub(super) struct RootsFeed {
 impl RootsFeed {
     pub(super) async fn follow(self) -> Infallible {
         let mut backoff = Backoff::between(PAUSE_MIN, Duration::from_secs(AGENT_PAUSE_SECONDS_MAX));
+        self.status.begun(Plane::Certificates, self.agent.socket(), "waiting for the first roots");
         loop {
             let begun = Instant::now();
             let Err(cause) = self.follow_stream().await else { continue };
