@@ -10,11 +10,12 @@ use proto::spire::{
     SubscribeToX509sviDsResponse,
 };
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
 use super::refusal;
+use crate::certificates::renewals::entropy;
 
 /// Streams that wait for their first message at the same time. An agent that gets 800 calls in one burst hangs for
 /// good; 256 at a time were seen to do no harm.
@@ -22,6 +23,10 @@ const OPENING_STREAMS_MAX: usize = 32;
 
 /// The first pause before a stream that broke is opened again: an agent that restarts needs a moment.
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// A stream of SVIDs waits up to so long before it is opened: all pods of a node come together, and a burst is what an
+/// agent hangs at. A pod does not notice it.
+const OPENING_PAUSE_MILLIS_MAX: u64 = 100;
 
 /// The largest message that is read, in bytes: the roots of a thousand trust domains are less.
 const AGENT_MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -60,7 +65,12 @@ impl Agent {
         &self,
         request: SubscribeToX509sviDsRequest,
     ) -> Result<Begun<SubscribeToX509sviDsResponse>, String> {
-        self.begin(self.client.clone().subscribe_to_x509svi_ds(request)).await
+        let mut client = self.client.clone();
+        let call = async move {
+            sleep(Duration::from_millis(entropy() % OPENING_PAUSE_MILLIS_MAX)).await;
+            client.subscribe_to_x509svi_ds(request).await
+        };
+        self.begin(call).await
     }
 
     /// The roots, now and whenever they change.

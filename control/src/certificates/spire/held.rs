@@ -45,6 +45,11 @@ impl Held {
         self.used.take().is_some()
     }
 
+    /// Something came that is not used.
+    pub(super) fn has_offer(&self) -> bool {
+        self.offered.is_some()
+    }
+
     /// Neither in use nor offered.
     pub(super) fn is_empty(&self) -> bool {
         self.offered.is_none() && self.used.is_none()
@@ -79,6 +84,11 @@ impl Held {
             Err(cause) => verdict.refused = Some(cause),
         }
         verdict
+    }
+
+    /// What is in use.
+    pub(super) fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.used.as_ref().map(|used| Arc::clone(&used.credentials))
     }
 
     /// Why there should be a newer one by now. SPIRE renews at half of a certificate's life.

@@ -25,13 +25,10 @@ const STREAM_PAUSE_SECONDS_MAX: u64 = 30;
 /// The pause before a pod whose containers have not started is looked at again.
 const START_PAUSE_SECONDS: u64 = 2;
 
-/// How long an SVID may be missing from a running stream before it counts as withdrawn: an entry that is replaced is
-/// first gone and then there, milliseconds apart.
-const WITHDRAWAL_SECONDS: u64 = 3;
-
-/// The same for the first message of a stream: an agent that has just started may not have all of its entries yet, and
-/// gets the rest with the next syncs, 5 s apart.
-const FIRST_WITHDRAWAL_SECONDS: u64 = 15;
+/// How long an SVID may be missing before it counts as withdrawn: an entry that is deleted and made again may be away
+/// from one sync of the agent to the next, 5 s and more, and an agent that has just started gets the rest of its entries
+/// with its next syncs.
+const WITHDRAWAL_SECONDS: u64 = 15;
 
 /// How often it is made sure that the stream is still the right one.
 const CHECK_SECONDS: u64 = 30;
@@ -44,6 +41,8 @@ pub(super) struct Subscription {
     roots: watch::Receiver<Roots>,
     events: mpsc::Sender<CertificateEvent>,
     held: Held,
+    /// What was told last is that something is wrong.
+    complained: bool,
     /// When our SVID counts as withdrawn unless it comes back, and why.
     missing: Option<(Instant, String)>,
 }
@@ -68,7 +67,16 @@ impl Subscription {
         roots: watch::Receiver<Roots>,
         events: mpsc::Sender<CertificateEvent>,
     ) -> Self {
-        Self { holder, agent, runtime, roots, events, held: Held::default(), missing: None }
+        Self {
+            holder,
+            agent,
+            runtime,
+            roots,
+            events,
+            held: Held::default(),
+            complained: false,
+            missing: None,
+        }
     }
 
     pub(super) async fn run(mut self) -> Infallible {
@@ -127,7 +135,7 @@ impl Subscription {
         {
             return Err(Left::Outdated);
         }
-        self.take(first, FIRST_WITHDRAWAL_SECONDS).await;
+        self.take(first).await;
         let mut check = next_check();
         loop {
             let withdrawal = self.missing.as_ref().map(|(at, _)| *at);
@@ -184,21 +192,22 @@ impl Subscription {
             Ok(None) => return Err(Left::Failed(self.agent.ended(Ok(())))),
             Err(status) => return Err(Left::Failed(self.agent.ended(Err(status)))),
         };
-        self.still_runs(process).await?;
-        self.take(message, WITHDRAWAL_SECONDS).await;
-        Ok(())
+        // What the stream is for was attested when it began: a rotation does not wait for the container runtime.
+        self.take(message).await;
+        self.still_runs(process).await
     }
 
     /// What is not in the message is missing, and withdrawn unless it comes back.
-    async fn take(&mut self, message: SubscribeToX509sviDsResponse, withdrawal_seconds: u64) {
+    async fn take(&mut self, message: SubscribeToX509sviDsResponse) {
         match svid::pick(message, &self.holder.identity) {
             Ok(svid) => {
                 self.missing = None;
                 self.held.offer(svid);
                 self.settle().await;
+                self.confirm().await;
             }
             Err(cause) => {
-                let at = Instant::now() + Duration::from_secs(withdrawal_seconds);
+                let at = Instant::now() + Duration::from_secs(WITHDRAWAL_SECONDS);
                 let at = self.missing.as_ref().map_or(at, |(earlier, _)| at.min(*earlier));
                 self.missing = Some((at, cause));
             }
@@ -214,6 +223,16 @@ impl Subscription {
         }
         if let Some(cause) = verdict.refused {
             self.fail(cause).await;
+        }
+    }
+
+    /// An agent that is back and repeats itself: what is in use is still good.
+    async fn confirm(&mut self) {
+        let recovered = self.complained && !self.held.has_offer();
+        let Some(credentials) = self.held.credentials().filter(|_| recovered) else { return };
+        if self.held.overdue(SystemTime::now()).is_none() {
+            let holder = self.holder.clone();
+            self.tell(CertificateEvent::Obtained { holder, credentials }).await;
         }
     }
 
@@ -249,11 +268,12 @@ impl Subscription {
         }
     }
 
-    async fn fail(&self, cause: String) {
+    async fn fail(&mut self, cause: String) {
         self.tell(CertificateEvent::Failed { holder: self.holder.clone(), cause }).await;
     }
 
-    async fn tell(&self, event: CertificateEvent) {
+    async fn tell(&mut self, event: CertificateEvent) {
+        self.complained = matches!(event, CertificateEvent::Failed { .. });
         // Nobody listens any more: this task is about to be dropped.
         let _ = self.events.send(event).await;
     }

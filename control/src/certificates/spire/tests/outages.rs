@@ -1,5 +1,7 @@
 //! Agents that are away, say no, say nothing, or end what they began.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -39,7 +41,7 @@ async fn a_stream_that_ends_is_opened_again_and_nothing_is_lost() {
     let svid = scene.authority.svid(CART);
     let mut stream = scene.svid_stream().await;
     stream.answers.send(Ok(message(vec![svid.clone()]))).unwrap();
-    scene.obtained().await;
+    let (_, before) = scene.obtained().await;
     for end in
         [None, Some(Status::unavailable("closing")), Some(Status::permission_denied("no identity issued"))]
     {
@@ -50,6 +52,8 @@ async fn a_stream_that_ends_is_opened_again_and_nothing_is_lost() {
         scene.failed().await;
         stream = scene.svid_stream().await;
         stream.answers.send(Ok(message(vec![svid.clone()]))).unwrap();
+        let (_, again) = scene.obtained().await;
+        assert!(Arc::ptr_eq(&before, &again), "still good, and not built anew");
         scene.expect_silence(1).await;
     }
 }
@@ -100,9 +104,12 @@ async fn few_streams_are_opened_at_a_time() {
     scene.want(&identities.iter().map(String::as_str).collect::<Vec<_>>());
     let _roots = scene.rooted_bundle_stream().await;
     let mut streams = Vec::new();
+    let mut moments = BTreeSet::new();
     for _ in 0..32 {
         streams.push(scene.svid_stream().await);
+        moments.insert(Instant::now());
     }
+    assert!(moments.len() > 3, "not all in the same moment");
     assert!(timeout(Duration::from_secs(5), scene.opened.svids.recv()).await.is_err(), "one too many");
     for answered in 0..68 {
         streams[answered].answers.send(Ok(message(vec![]))).unwrap();

@@ -132,8 +132,9 @@ async fn an_empty_message_is_no_withdrawal_until_it_stays() {
     stream.answers.send(Ok(message(vec![]))).unwrap();
     stream.answers.send(Ok(message(vec![scene.authority.svid(CART)]))).unwrap();
     scene.obtained().await;
-    // Replaced: gone and there again.
+    // Replaced by two calls: gone at one sync, and there again at the next.
     stream.answers.send(Ok(message(vec![]))).unwrap();
+    scene.expect_silence(12).await;
     stream.answers.send(Ok(message(vec![scene.authority.svid(CART)]))).unwrap();
     scene.obtained().await;
     // Deleted.
