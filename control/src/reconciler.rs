@@ -1,9 +1,9 @@
 //! Brings the data plane to what is known: the mesh, the pods of this node, their certificates.
 //!
 //! The only place where the three come together, wherever they come from. The order of a step is fixed: pods that are
-//! gone leave, the snapshot is published, then new pods come. A pod is served before its certificate is there: its
-//! connections wait a moment for one, and an agent that asked for it is answered at once. What becomes wrong later
-//! changes nothing, and is told once.
+//! gone leave, the snapshot is published, then new pods come, and only then their certificates are asked for. A pod is
+//! served before its certificate is there: its connections wait a moment for one, and an agent that asked for it is
+//! answered at once. What becomes wrong later changes nothing, and is told once.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -116,7 +116,7 @@ impl Reconciler {
     /// Brings the data plane to what is known now.
     pub(crate) async fn settle(&mut self, plane: &impl DataPlane, readiness: &Readiness) {
         self.pods.remove_gone(plane).await;
-        self.want_certificates();
+        let wants = self.release_certificates();
         if self.changed && !self.partial {
             self.changed = false;
             let snapshot = Arc::new(self.snapshot.clone());
@@ -132,6 +132,10 @@ impl Reconciler {
         for tried in self.waiting.drain(..) {
             // Whoever waited may be gone.
             let _ = tried.send(());
+        }
+        if let Some(wants) = wants {
+            // Not before its agent was answered: the real one keeps a lock until then that signing needs (contract 1.5).
+            self.wants.send_replace(wants);
         }
     }
 
@@ -213,12 +217,18 @@ impl Reconciler {
             self.complain(holder, "the certificate that came has expired; the one in use is kept".to_owned());
             return;
         }
-        info!(identity = %holder.identity, pod = holder.pod.as_deref(), seconds = left.as_secs(), "certificate obtained");
+        let is_new = !old.is_some_and(|old| Arc::ptr_eq(old, &credentials));
         self.status.update(|state| {
             let status = state.certificates.entry(holder.clone()).or_default();
             (status.error, status.failures) = (None, 0);
-            status.obtained += 1;
+            status.obtained += u64::from(is_new);
         });
+        let seconds = left.as_secs();
+        if !is_new {
+            info!(identity = %holder.identity, pod = holder.pod.as_deref(), seconds, "the certificate in use is still good");
+            return;
+        }
+        info!(identity = %holder.identity, pod = holder.pod.as_deref(), seconds, "certificate obtained");
         self.snapshot.upsert_credentials(holder, credentials);
         self.changed = true;
     }
@@ -246,14 +256,14 @@ impl Reconciler {
         }
     }
 
-    /// Tells the source what is wanted, and forgets certificates that no pod needs any more.
-    fn want_certificates(&mut self) {
+    /// Forgets certificates that no pod needs any more. What is wanted now is returned, if that is something else.
+    fn release_certificates(&mut self) -> Option<Wants> {
         let mut wants = Wants::new();
         for pod in self.pods.wanted() {
             wants.entry(self.identity_of(pod)).or_default().insert(pod.uid());
         }
         if *self.wants.borrow() == wants {
-            return;
+            return None;
         }
         let held = self.snapshot.holders().map(|(holder, _)| holder);
         let released: Vec<Holder> = held.filter(|holder| !wanted(&wants, holder)).collect();
@@ -261,7 +271,7 @@ impl Reconciler {
             self.changed |= self.snapshot.remove_credentials(&holder);
         }
         self.status.update(|state| state.certificates.retain(|holder, _| wanted(&wants, holder)));
-        self.wants.send_replace(wants);
+        Some(wants)
     }
 
     fn is_wanted(&self, holder: &Holder) -> bool {

@@ -32,6 +32,8 @@ pub(crate) struct StandIn {
     pub(crate) broken: RefCell<Vec<String>>,
     pub(crate) observations: RefCell<VecDeque<Observation>>,
     pub(crate) lost: Cell<u64>,
+    /// A pod is not added at once.
+    pub(crate) slow: Cell<bool>,
     /// Connections never end.
     pub(crate) stuck: Cell<bool>,
 }
@@ -66,6 +68,9 @@ impl DataPlane for StandIn {
 
     async fn add_pod(&self, pod: Pod) -> Result<(), EngineError> {
         self.note(format!("add {}", pod.uid));
+        if self.slow.get() {
+            tokio::task::yield_now().await;
+        }
         if self.broken.borrow().iter().any(|uid| **uid == *pod.uid) {
             return Err(EngineError::Pod { uid: pod.uid, cause: "broken".to_owned() });
         }

@@ -51,9 +51,11 @@ impl Renewals {
         released
     }
 
-    /// The identities whose time has come.
+    /// The identities whose time has come: first those without a certificate, then those that wait the longest.
     pub(crate) fn due(&self, now: Instant) -> Vec<Identity> {
-        self.due.iter().filter(|(_, due)| due.at <= now).map(|(identity, _)| identity.clone()).collect()
+        let mut due: Vec<(&Identity, &Due)> = self.due.iter().filter(|(_, due)| due.at <= now).collect();
+        due.sort_by_key(|(_, due)| (due.expires.is_some_and(|expires| expires > now), due.at));
+        due.into_iter().map(|(identity, _)| identity.clone()).collect()
     }
 
     /// When the next one is due.
@@ -185,6 +187,17 @@ mod tests {
         assert_eq!(renewals.due(now + HOUR), [identity("cart")]);
         renewals.failed(&identity("cart"), now, 0);
         assert_eq!(renewals.next(), Some(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn who_has_none_goes_first_and_then_who_waits_the_longest() {
+        let (mut renewals, now) = (Renewals::default(), Instant::now());
+        renewals.want(&wanted(&["a", "b", "c", "d"]), now);
+        for (account, hours) in [("a", 6), ("b", 4), ("c", 2)] {
+            renewals.issued(&identity(account), HOUR * hours, now, 0);
+        }
+        let later = now + HOUR * 3;
+        assert_eq!(renewals.due(later), ["d", "c", "b", "a"].map(identity));
     }
 
     #[test]

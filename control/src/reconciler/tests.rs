@@ -310,6 +310,61 @@ async fn a_withdrawn_certificate_is_used_no_more() {
     });
 }
 
+/// An agent that repeats itself has nothing wrong with it any more.
+#[tokio::test(start_paused = true)]
+async fn what_is_still_good_clears_the_error_and_changes_nothing() {
+    let files = Files::new();
+    let (plane, readiness) = (StandIn::default(), Readiness::starting());
+    let known = Known::new(&files.environment());
+    let mut open = Open::new(&files.environment(), &known).await;
+    open.reconciler.settle(&plane, &readiness).await;
+    let authority = Authority::open(&files.path("ca")).unwrap();
+    let identity: Identity = CART.parse().unwrap();
+    let credentials = Arc::new(authority.issue(&identity, Duration::from_secs(3_600)).unwrap());
+    let holder = Holder { identity, pod: None };
+    let obtained = || {
+        let (holder, credentials) = (holder.clone(), Arc::clone(&credentials));
+        CertificateEvent::Obtained { holder, credentials }
+    };
+    open.reconciler.take_certificate(obtained());
+    open.reconciler.settle(&plane, &readiness).await;
+    plane.take();
+    let failed = CertificateEvent::Failed { holder: holder.clone(), cause: "away".to_owned() };
+    open.reconciler.take_certificate(failed);
+    let state = || known.status.read(|state| state.certificates[&holder].clone());
+    assert_eq!((state().error.as_deref(), state().failures), (Some("away"), 1));
+    open.reconciler.take_certificate(obtained());
+    assert_eq!((state().error, state().failures, state().obtained), (None, 0, 1));
+    open.reconciler.settle(&plane, &readiness).await;
+    assert_eq!(plane.take(), [] as [String; 0]);
+}
+
+/// The agent's lock is free only once it was answered: whoever asks for a certificate before that hangs on it.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_wanted_once_the_agent_was_answered() {
+    let files = Files::new();
+    let environment = files.environment_of_agent();
+    let (plane, readiness) = (StandIn::default(), Readiness::starting());
+    let known = Known::new(&environment);
+    let Open { mut reconciler, clients: _clients } = Open::new(&environment, &known).await;
+    let mut wanted = reconciler.wants.subscribe();
+    wanted.mark_unchanged();
+    let (done, mut tried) = oneshot::channel();
+    let change = announced("1", NETNS);
+    reconciler.take(Event::Pods(Ok(PodNews::Agent(PodEvent { change, done }))));
+    let first = tokio::select! {
+        biased;
+        changed = wanted.changed() => { changed.unwrap(); tried.try_recv().is_ok() }
+        () = async {
+            plane.slow.set(true);
+            reconciler.settle(&plane, &readiness).await;
+            pending::<()>().await;
+        } => unreachable!(),
+    };
+    assert!(first, "asked for before the agent was answered");
+    assert!(wanted.borrow().contains_key(&CART.parse().unwrap()));
+}
+
 /// What an earlier run of the control thread added, and the file no longer names, leaves after a restart.
 #[tokio::test(start_paused = true)]
 async fn a_restart_removes_what_went_away_meanwhile() {
