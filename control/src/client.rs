@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 /// How long connecting and the beginning of an answer may take.
-const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+const CLIENT_ANSWER_TIMEOUT_SECONDS: u64 = 15;
 
 /// The longest answer that is read whole: the status of a node with thousands of pods is a tenth of it.
 const CLIENT_ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -80,7 +80,8 @@ impl Client {
     ) -> Result<(), ClientError> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let begun = timeout(CLIENT_ANSWER_TIMEOUT, self.begin(path, query)).await;
+            let limit = Duration::from_secs(CLIENT_ANSWER_TIMEOUT_SECONDS);
+            let begun = timeout(limit, self.begin(path, query)).await;
             let answer = begun.unwrap_or_else(|_| Err(self.absent("it does not answer")))?;
             self.read(answer, each).await
         })

@@ -14,7 +14,7 @@ use crate::local::Watched;
 
 /// How long the file has to stand still. Longer than other files (contract 1.4): the first lists of a file that is being
 /// written are good lists, and would give those in the rest of it back.
-const STANDSTILL: Duration = Duration::from_secs(2);
+const STANDSTILL_SECONDS: u64 = 2;
 
 #[derive(Debug)]
 pub(crate) struct Crl {
@@ -25,7 +25,7 @@ pub(crate) struct Crl {
 
 impl Crl {
     pub(crate) fn new(path: &Path) -> Self {
-        Self { file: Watched::new(path).still_for(STANDSTILL) }
+        Self { file: Watched::new(path).still_for(Duration::from_secs(STANDSTILL_SECONDS)) }
     }
 
     /// The lists as the file has them at this moment: who was revoked before the start is not let in while the file is
@@ -33,7 +33,7 @@ impl Crl {
     pub(crate) fn at_start(&mut self) -> Option<Arc<Revocations>> {
         let mut first = Watched::new(self.file.path());
         let lists = Revocations::parse(&first.now().ok()?).ok()?;
-        self.file = first.still_for(STANDSTILL);
+        self.file = first.still_for(Duration::from_secs(STANDSTILL_SECONDS));
         Some(Arc::new(lists))
     }
 

@@ -33,5 +33,6 @@ mod status;
 mod succession;
 mod telemetry;
 pub mod thread;
+mod waits;
 mod xds;
 mod zds;

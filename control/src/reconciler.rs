@@ -13,7 +13,6 @@ use std::time::SystemTime;
 use engine::mesh::{Change, Holder, Identity, Snapshot};
 use engine::tls::{Credentials, Revocations};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::certificates::{CertificateEvent, Wants};
@@ -23,6 +22,7 @@ use crate::plane::DataPlane;
 use crate::pods::{NodePod, Pods};
 use crate::readiness::{Readiness, Task};
 use crate::status::Status;
+use crate::waits::until;
 use crate::zds::PodEvent;
 
 /// Changes that are taken together before a snapshot is published: a burst becomes one snapshot, and its first change
@@ -145,7 +145,7 @@ impl Reconciler {
             update = self.mesh.next() => Event::Mesh(update),
             changes = self.pod_feed.next() => Event::Pods(changes),
             lists = next_revocations(&mut self.crl) => Event::Revocations(lists),
-            event = self.certificates.recv() => event.map_or(Event::Time, Event::Certificate),
+            event = next_certificate(&mut self.certificates) => Event::Certificate(event),
             () = until(self.pods.next_try()) => Event::Time,
         }
     }
@@ -348,9 +348,10 @@ async fn next_revocations(crl: &mut Option<Crl>) -> Arc<Revocations> {
     }
 }
 
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
+/// Whoever obtained them may be gone: then none comes any more.
+async fn next_certificate(certificates: &mut mpsc::Receiver<CertificateEvent>) -> CertificateEvent {
+    match certificates.recv().await {
+        Some(event) => event,
         None => pending().await,
     }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use engine::mesh::{Holder, Identity};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::renewals::{Renewals, entropy};
 use super::{CertificateEvent, CertificateSource, Wants};
 use crate::ca::Authority;
+use crate::waits::until;
 
 /// The embedded authority as a source.
 pub(crate) struct Embedded {
@@ -68,12 +69,5 @@ impl CertificateSource for Embedded {
                 () = until(self.renewals.next()) => {}
             }
         }
-    }
-}
-
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
-        None => std::future::pending().await,
     }
 }

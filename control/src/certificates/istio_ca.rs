@@ -19,7 +19,7 @@ use proto::ca::IstioCertificateRequest;
 use proto::ca::istio_certificate_service_client::IstioCertificateServiceClient;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::renewals::{Renewals, entropy};
@@ -29,6 +29,7 @@ use crate::channel::{Called, Dialer, HeaderError, explain};
 use crate::environment::{IstioCaSettings, Root};
 use crate::local::Watched;
 use crate::status::{Plane, Status};
+use crate::waits::until;
 
 /// Requests under way at a time (ztunnel contract 1.5).
 const REQUESTS_MAX: usize = 8;
@@ -167,13 +168,6 @@ impl CertificateSource for IstioCa {
 async fn root_changed(root: &mut Option<Watched>) -> Result<String, crate::local::WatchError> {
     match root {
         Some(root) => root.changed().await,
-        None => pending().await,
-    }
-}
-
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
         None => pending().await,
     }
 }

@@ -1,9 +1,8 @@
 //! A file whose changes are noticed by looking at it now and then.
 //!
 //! Looking costs one system call, sees through symbolic links (a ConfigMap is updated by swapping one), and works on
-//! every file system. What is seen counts when a second look, a moment later, finds the same: a file that is being
-//! written or replaced is left alone until it stands still. The same content is not reported twice, nor is the same
-//! error.
+//! every file system. What is seen counts when every look finds the same for a while: a file that is being written or
+//! replaced is left alone until it stands still. The same content is not reported twice, nor is the same error.
 
 use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::{Instant, sleep_until};
 
 /// How often a file is looked at: a change is noticed within half a second, for two system calls per second.
 pub const POLL_INTERVAL_MS: u64 = 500;
@@ -29,10 +29,12 @@ pub const FILE_BYTES_MAX: u64 = 256 << 20;
 pub struct Watched {
     path: PathBuf,
     standstill: Duration,
-    /// What the last look found.
-    seen: Option<Result<Seen, WatchError>>,
+    /// What the last look found, and since when looks find it.
+    seen: Option<(Result<Seen, WatchError>, Instant)>,
     /// The hash of the content that was reported last, or the error.
     reported: Option<Result<u64, WatchError>>,
+    /// When to look again; at once, if never.
+    next_look: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +47,8 @@ struct Seen {
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     Report(Result<Vec<u8>, WatchError>),
-    /// It is not what it was at the last look: look again soon.
-    Moving,
+    /// It may be in the middle of a change: it stands still if it is the same then.
+    Moving { until: Instant },
     /// It is what was reported.
     Known,
 }
@@ -81,7 +83,7 @@ pub enum WatchError {
 impl Watched {
     pub fn new(path: &Path) -> Self {
         let standstill = Duration::from_millis(STANDSTILL_MS);
-        Self { path: path.to_owned(), standstill, seen: None, reported: None }
+        Self { path: path.to_owned(), standstill, seen: None, reported: None, next_look: None }
     }
 
     /// A file that has to stand still for longer: one of which a beginning would do as well.
@@ -102,15 +104,20 @@ impl Watched {
         String::from_utf8(bytes).map_err(|_| WatchError::NotText { path: self.path.clone() })
     }
 
-    /// The same for a file that need not be text.
+    /// The same for a file that need not be text. How long the file stands still, and when it is looked at next, is kept
+    /// in here and not in the future: who drops that, however often, is told no sooner and costs no look.
     pub async fn changed_bytes(&mut self) -> Result<Vec<u8>, WatchError> {
         loop {
-            let pause = match self.look() {
-                Look::Report(report) => return report,
-                Look::Moving => self.standstill,
-                Look::Known => Duration::from_millis(POLL_INTERVAL_MS),
-            };
-            tokio::time::sleep(pause).await;
+            if let Some(next_look) = self.next_look {
+                sleep_until(next_look).await;
+            }
+            let now = Instant::now();
+            let later = now + Duration::from_millis(POLL_INTERVAL_MS);
+            let look = self.look(now);
+            self.next_look = Some(if let Look::Moving { until } = look { until } else { later });
+            if let Look::Report(report) = look {
+                return report;
+            }
         }
     }
 
@@ -118,19 +125,25 @@ impl Watched {
     pub fn now(&mut self) -> Result<Vec<u8>, WatchError> {
         let (stamp, bytes) = (self.stamp()?, self.read()?);
         let seen = Seen { stamp, hash: hash(&bytes) };
-        (self.seen, self.reported) = (Some(Ok(seen)), Some(Ok(seen.hash)));
+        (self.seen, self.reported) = (Some((Ok(seen), Instant::now())), Some(Ok(seen.hash)));
         Ok(bytes)
     }
 
-    fn look(&mut self) -> Look {
+    fn look(&mut self, now: Instant) -> Look {
         let (seen, report) = match self.find() {
             Ok(None) => return Look::Known,
             Ok(Some((seen, bytes))) => (Ok(seen), Ok(bytes)),
             Err(error) => (Err(error.clone()), Err(error)),
         };
         let news = seen.clone().map(|seen| seen.hash);
-        if self.seen.replace(seen.clone()) != Some(seen) {
-            return Look::Moving;
+        let since = match &self.seen {
+            Some((before, since)) if *before == seen => *since,
+            _ => now,
+        };
+        self.seen = Some((seen, since));
+        let until = since + self.standstill;
+        if now < until {
+            return Look::Moving { until };
         }
         if self.reported.replace(news.clone()) == Some(news) {
             return Look::Known;
@@ -141,7 +154,7 @@ impl Watched {
     /// None if it is what was reported, for all that can be told without reading it.
     fn find(&self) -> Result<Option<(Seen, Vec<u8>)>, WatchError> {
         let stamp = self.stamp()?;
-        if let (Some(Ok(seen)), Some(Ok(reported))) = (&self.seen, &self.reported)
+        if let (Some((Ok(seen), _)), Some(Ok(reported))) = (&self.seen, &self.reported)
             && seen.stamp == stamp
             && seen.hash == *reported
         {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::*;
 use proto::zds::WorkloadInfo;
@@ -512,4 +513,16 @@ async fn what_is_wrong_at_start_refuses_it() {
     assert!(error.contains("pods.yaml"), "{error}");
     let error = refused(|directory| fs::write(directory.join("ca/root-cert.pem"), "x").unwrap()).await;
     assert!(error.contains("root-"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_of_certificates_that_is_gone_keeps_nobody_busy() {
+    let files = Files::new();
+    let (plane, readiness) = (StandIn::default(), Readiness::starting());
+    let mut open = files.open().await;
+    open.reconciler.settle(&plane, &readiness).await;
+    let (_, gone) = mpsc::channel(1);
+    open.reconciler.certificates = gone;
+    let event = tokio::time::timeout(Duration::from_secs(60), open.reconciler.next_event()).await;
+    assert!(event.is_err());
 }

@@ -23,6 +23,7 @@ use crate::backoff::Backoff;
 use crate::channel::{Dialer, MESSAGE_BYTES_MAX, explain};
 use crate::reconciler::MeshUpdate;
 use crate::status::{Plane, Status};
+use crate::waits::told;
 
 /// Resources that are read and handed over at a time: a millisecond's work, after which others get their turn.
 const RESOURCES_PER_UPDATE_MAX: usize = 512;
@@ -221,13 +222,6 @@ impl XdsClient {
         }
         warn!(address, reason, error, "no xDS stream; the mesh stays what it was");
         self.logged = error;
-    }
-}
-
-/// Waits for a word; for ever if there is nobody to say one.
-async fn told(reopen: &mut watch::Receiver<()>) {
-    if reopen.changed().await.is_err() {
-        pending::<()>().await;
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use engine::mesh::{Identity, MeshSettings, ServiceName};
 
 /// Copies kept before it is looked which of them are still in use.
-const LOOK_AFTER: usize = 1_024;
+const LOOK_AFTER_TEXTS: usize = 1_024;
 
 #[derive(Debug)]
 pub(super) struct Interned {
@@ -21,7 +21,7 @@ pub(super) struct Interned {
 impl Interned {
     pub(super) fn new(settings: MeshSettings) -> Self {
         let texts = HashSet::from([Arc::clone(&settings.cluster_id), Arc::clone(&settings.network)]);
-        Self { settings, texts, look_at: LOOK_AFTER }
+        Self { settings, texts, look_at: LOOK_AFTER_TEXTS }
     }
 
     pub(super) fn text(&mut self, text: &str) -> Arc<str> {
@@ -61,7 +61,7 @@ impl Interned {
     pub(super) fn forget_unused(&mut self) {
         if self.texts.len() >= self.look_at {
             self.texts.retain(|text| Arc::strong_count(text) > 1);
-            self.look_at = LOOK_AFTER.max(2 * self.texts.len());
+            self.look_at = LOOK_AFTER_TEXTS.max(2 * self.texts.len());
         }
     }
 }
@@ -86,7 +86,7 @@ mod tests {
     fn what_nobody_holds_is_forgotten() {
         let mut interned = Interned::new(MeshSettings::default());
         let held = interned.text("held");
-        for number in 0..2 * LOOK_AFTER {
+        for number in 0..2 * LOOK_AFTER_TEXTS {
             interned.identity("", &format!("namespace-{number}"), "default");
             interned.service("shop", &format!("host-{number}"));
         }

@@ -18,6 +18,7 @@ use super::runtime::Runtime;
 use super::svid;
 use crate::backoff::{Backoff, spread};
 use crate::certificates::CertificateEvent;
+use crate::waits::until;
 
 /// The longest pause before a stream that broke is opened again.
 const STREAM_PAUSE_SECONDS_MAX: u64 = 30;
@@ -281,11 +282,4 @@ impl Subscription {
 
 fn next_check() -> Instant {
     Instant::now() + spread(Duration::from_secs(CHECK_SECONDS))
-}
-
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
-        None => std::future::pending().await,
-    }
 }

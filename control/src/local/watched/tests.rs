@@ -33,11 +33,21 @@ impl Directory {
     }
 }
 
+/// A look when what was found last has stood still for long enough.
+fn look(watched: &mut Watched) -> Look {
+    let still = watched.seen.as_ref().map(|(_, since)| *since + watched.standstill);
+    watched.look(still.unwrap_or_else(Instant::now))
+}
+
+fn moves(watched: &mut Watched) -> bool {
+    matches!(look(watched), Look::Moving { .. })
+}
+
 /// Looks until the file stands still.
 fn settle(watched: &mut Watched) -> Look {
     for _ in 0..3 {
-        match watched.look() {
-            Look::Moving => {}
+        match look(watched) {
+            Look::Moving { .. } => {}
             found => return found,
         }
     }
@@ -52,18 +62,18 @@ fn content(text: &str) -> Look {
 fn content_is_reported_once_and_only_when_it_stands_still() {
     let directory = Directory::new();
     let mut watched = Watched::new(&directory.write("mesh.yaml", b"one"));
-    assert_eq!(watched.look(), Look::Moving, "one look is not enough");
-    assert_eq!(watched.look(), content("one"));
-    assert_eq!(watched.look(), Look::Known);
+    assert!(moves(&mut watched), "one look is not enough");
+    assert_eq!(look(&mut watched), content("one"));
+    assert_eq!(look(&mut watched), Look::Known);
 
     directory.write("mesh.yaml", b"half of the sec");
-    assert_eq!(watched.look(), Look::Moving);
+    assert!(moves(&mut watched));
     directory.write("mesh.yaml", b"half of the second one is");
-    assert_eq!(watched.look(), Look::Moving);
+    assert!(moves(&mut watched));
     directory.write("mesh.yaml", b"half of the second one is not enough");
-    assert_eq!(watched.look(), Look::Moving);
-    assert_eq!(watched.look(), content("half of the second one is not enough"));
-    assert_eq!(watched.look(), Look::Known);
+    assert!(moves(&mut watched));
+    assert_eq!(look(&mut watched), content("half of the second one is not enough"));
+    assert_eq!(look(&mut watched), Look::Known);
 }
 
 #[test]
@@ -106,7 +116,7 @@ fn a_file_that_comes_back_between_two_looks_was_never_gone() {
     let mut watched = Watched::new(&path);
     assert_eq!(settle(&mut watched), content("one"));
     fs::remove_file(&path).unwrap();
-    assert_eq!(watched.look(), Look::Moving, "it may be about to be replaced");
+    assert!(moves(&mut watched), "it may be about to be replaced");
     directory.write("mesh.yaml", b"one");
     assert_eq!(settle(&mut watched), Look::Known);
 }
@@ -195,4 +205,30 @@ async fn what_is_not_text_is_refused_where_text_is_wanted() {
     assert_eq!(Watched::new(&path).changed_bytes().await, Ok(b"not \xff UTF-8".to_vec()));
     directory.write("mesh.yaml", b"text");
     assert_eq!(watched.changed().await, Ok("text".to_owned()));
+}
+
+/// Who waits for other things as well makes a new future after each of them.
+#[tokio::test(start_paused = true)]
+async fn a_file_has_to_stand_still_however_often_the_future_is_dropped() {
+    let directory = Directory::new();
+    let standstill = Duration::from_secs(2);
+    let mut watched = Watched::new(&directory.write("mesh.yaml", b"one")).still_for(standstill);
+    let begun = Instant::now();
+    let moment = Duration::from_millis(1);
+    let found = loop {
+        if let Ok(found) = tokio::time::timeout(moment, watched.changed()).await {
+            break found;
+        }
+    };
+    assert_eq!(found, Ok("one".to_owned()));
+    assert!(begun.elapsed() >= standstill, "after {:?}", begun.elapsed());
+
+    directory.write("mesh.yaml", b"two");
+    while begun.elapsed() < 3 * standstill {
+        if let Ok(found) = tokio::time::timeout(moment, watched.changed()).await {
+            assert_eq!(found, Ok("two".to_owned()));
+            return;
+        }
+    }
+    panic!("a change is noticed all the same");
 }
