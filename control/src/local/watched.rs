@@ -48,7 +48,9 @@ struct Seen {
 enum Look {
     Report(Result<Vec<u8>, WatchError>),
     /// It may be in the middle of a change: it stands still if it is the same then.
-    Moving { until: Instant },
+    Moving {
+        until: Instant,
+    },
     /// It is what was reported.
     Known,
 }

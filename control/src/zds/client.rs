@@ -16,6 +16,7 @@ use super::{PodChange, PodEvent};
 use crate::backoff::Backoff;
 use crate::status::{Plane, Status};
 use crate::succession::Succession;
+use crate::waits::told;
 
 /// A connection that lasted so long was a good one: the next failure is the first again. What breaks off sooner, even
 /// behind a whole snapshot, may do so for ever.
@@ -143,13 +144,6 @@ async fn receive(socket: &Socket, session: &mut Session) -> Result<Option<PodCha
         Err(PacketError::End) if session.is_complete() => Err(Ended::Closed),
         Err(PacketError::End) => Err(Ended::BrokenOff),
         Err(error) => Err(Ended::Packet(error)),
-    }
-}
-
-/// Waits for a word; for ever if there is nobody to give it.
-async fn told(anew: &mut watch::Receiver<()>) {
-    if anew.changed().await.is_err() {
-        std::future::pending().await
     }
 }
 
