@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
-use std::panic::resume_unwind;
 use std::time::Duration;
 
 use axum::Router;
@@ -20,6 +19,7 @@ use tracing::warn;
 
 use crate::environment::Environment;
 use crate::http::{self, BindError, Endpoint, Reach, listener};
+use crate::waits::watch_over;
 
 /// The pause before ports that cannot be taken back are tried again.
 const REOPEN_PAUSE_MS: u64 = 1_000;
@@ -78,6 +78,11 @@ impl Endpoints {
         mut succeeded: watch::Receiver<bool>,
     ) -> io::Result<Infallible> {
         loop {
+            // A run that ended by a panic may have given them up already.
+            if self.sockets.borrow().is_none() {
+                until(&mut succeeded, false).await;
+                self.take_back().await;
+            }
             let mut serving = self.spawn(&routers)?;
             tokio::select! {
                 never = watch_over(&mut serving) => match never {},
@@ -85,11 +90,13 @@ impl Endpoints {
             }
             serving.shutdown().await;
             self.sockets.replace(None);
-            until(&mut succeeded, false).await;
-            while let Err(error) = self.reopen() {
-                warn!(%error, "trying again");
-                sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
-            }
+        }
+    }
+
+    async fn take_back(&self) {
+        while let Err(error) = self.reopen() {
+            warn!(%error, "trying again");
+            sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
         }
     }
 
@@ -117,18 +124,6 @@ impl Endpoints {
     }
 }
 
-/// Passes on the panic of a server; otherwise for ever.
-async fn watch_over(serving: &mut JoinSet<Infallible>) -> Infallible {
-    loop {
-        match serving.join_next().await {
-            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-            Some(Ok(never)) => match never {},
-            Some(Err(_)) => {}
-            None => pending().await,
-        }
-    }
-}
-
 /// Waits for the value; for ever if it cannot come any more.
 async fn until(succeeded: &mut watch::Receiver<bool>, expected: bool) {
     if succeeded.wait_for(|succeeded| *succeeded == expected).await.is_err() {
@@ -153,4 +148,32 @@ fn admin(address: SocketAddr) -> Result<Vec<StdListener>, BindError> {
 /// The same socket for another run of the thread.
 fn own(socket: &StdListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.try_clone()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::stand_in::environment;
+
+    #[tokio::test]
+    async fn ports_that_a_run_gave_up_before_it_panicked_are_taken_back() {
+        let endpoints = Endpoints::open(&environment(&[])).unwrap();
+        endpoints.sockets.replace(None);
+        let (successor, succeeded) = watch::channel(true);
+        let routers = Routers { admin: Router::new(), stats: Router::new(), readiness: Router::new() };
+        let taken_back = async {
+            tokio::task::yield_now().await;
+            assert!(endpoints.sockets.borrow().is_none(), "the successor lives");
+            successor.send_replace(false);
+            while endpoints.sockets.borrow().is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            never = endpoints.serve(routers, succeeded) => match never.unwrap() {},
+            taken = tokio::time::timeout(Duration::from_secs(20), taken_back) => taken.unwrap(),
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) struct MeshUpdate {
 
 /// Where the pods of this node come from.
 pub(crate) enum PodFeed {
-    File(PodsFile),
+    File(Box<PodsFile>),
     /// A client of a node agent, which waits for each change until it was tried.
     Agent(mpsc::Receiver<PodEvent>),
     /// Dedicated mode: there is one, known from the start.

@@ -1,7 +1,6 @@
 //! Which sources the environment names, opened: the reconciler that follows them, and the clients that feed it.
 
 use std::convert::Infallible;
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use crate::pods::{Pods, Running};
 use crate::reconciler::{Latest, MeshFeed, PodFeed, Reconciler};
 use crate::status::Status;
 use crate::succession::Succession;
+use crate::waits::watch_over;
 use crate::xds;
 use crate::zds::{Client, POD_EVENTS_MAX};
 
@@ -152,7 +152,7 @@ async fn pod_feed(
         Mode::Shared { pods: PodSource::File(path) } => {
             let mut file = PodsFile::new(path);
             pods.apply(file.changes().await?);
-            Ok(PodFeed::File(file))
+            Ok(PodFeed::File(Box::new(file)))
         }
         Mode::Shared { pods: PodSource::Zds(path) } => {
             pods.follow_agent();
@@ -190,13 +190,6 @@ impl Clients {
         for client in self.waiting.drain(..) {
             self.running.spawn(client);
         }
-        loop {
-            match self.running.join_next().await {
-                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-                Some(Ok(never)) => match never {},
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
-            }
-        }
+        watch_over(&mut self.running).await
     }
 }

@@ -23,17 +23,17 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use engine::mesh::{Holder, TrustDomain};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tonic::transport::Channel;
 
 use super::{CertificateEvent, CertificateSource, Wants};
 use crate::environment::{Attestation, SpireSettings};
 use crate::status::Status;
+use crate::waits::pass_on;
 use agent::Agent;
 use roots::{Roots, RootsFeed};
 use runtime::Runtime;
@@ -140,13 +140,4 @@ fn holders(wants: &Wants, of_pods: bool) -> BTreeSet<Holder> {
 fn end(task: &AbortHandle) -> bool {
     task.abort();
     false
-}
-
-/// A task ends when it was told to, or by a panic, which is the source's own.
-fn pass_on(ended: Result<Infallible, JoinError>) {
-    match ended {
-        Ok(never) => match never {},
-        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-        Err(_) => {}
-    }
 }
