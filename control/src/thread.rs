@@ -43,6 +43,10 @@ const PANICS_MAX: usize = 3;
 
 const PANIC_MEMORY_SECONDS: u64 = 600;
 
+/// The pause before work that could not begin is tried again: what the system lacks, descriptors mostly, comes back with
+/// those who give it back.
+const RETRY_PAUSE_MS: u64 = 1_000;
+
 /// The pause before sources that cannot be opened after a panic are tried again.
 const REOPEN_SECONDS: u64 = 5;
 
@@ -102,12 +106,30 @@ pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
 
 /// Opens the sources once for what is wrong with them. Nothing is followed yet: that is the thread's work.
 fn check_sources(environment: &Environment, known: &Known) -> Result<(), StartError> {
-    runtime()?.block_on(sources::open(environment, known))?;
+    LightRuntime::new()?.block_on(sources::open(environment, known))?;
     Ok(())
 }
 
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// A runtime whose end, by a panic too, waits for nobody. The threads that it lent to what blocks, such as a name that is
+/// looked up at a server that does not answer, would hold up the end of the process, or the next run.
+struct LightRuntime(Option<Runtime>);
+
+impl LightRuntime {
+    fn new() -> io::Result<Self> {
+        Builder::new_current_thread().enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.0.as_ref().expect("invariant: it is taken when dropped").block_on(work)
+    }
+}
+
+impl Drop for LightRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 // === impl ControlThread ===
@@ -151,7 +173,7 @@ struct Work<P> {
 impl<P: DataPlane> Work<P> {
     fn supervise(self) -> Ended {
         pin(self.environment.control_core);
-        let ended = until_ended(Restarts::default(), || self.run());
+        let ended = until_ended(Restarts::default(), || self.may_retry(), || self.run());
         if ended == Ended::GaveUp {
             let drained = catch_unwind(AssertUnwindSafe(|| self.drain_alone()));
             if !matches!(drained, Ok(Ok(()))) {
@@ -163,7 +185,7 @@ impl<P: DataPlane> Work<P> {
 
     /// Works until the order to end, and then drains.
     fn run(&self) -> io::Result<()> {
-        runtime()?.block_on(async {
+        LightRuntime::new()?.block_on(async {
             let mut attending = pin!(self.attend());
             tokio::select! {
                 never = self.follow() => match never {},
@@ -176,7 +198,15 @@ impl<P: DataPlane> Work<P> {
 
     /// Drains after a run that cannot.
     fn drain_alone(&self) -> io::Result<()> {
-        runtime()?.block_on(self.drain(pin!(self.attend())))
+        LightRuntime::new()?.block_on(self.drain(pin!(self.attend())))
+    }
+
+    /// After a pause; not where the end was ordered meanwhile.
+    fn may_retry(&self) -> bool {
+        if !*self.shutdown.0.borrow() {
+            thread::sleep(Duration::from_millis(RETRY_PAUSE_MS));
+        }
+        !*self.shutdown.0.borrow()
     }
 
     /// Tells of connections and answers who asks: from the beginning to the end of the drain.
@@ -259,19 +289,30 @@ impl<P: DataPlane> Work<P> {
     }
 }
 
-/// Runs the work until it returns or panics too often.
-fn until_ended(mut restarts: Restarts, mut work: impl FnMut() -> io::Result<()>) -> Ended {
+/// Runs the work until it is done or panics too often. Work that cannot begin is no panic: it is tried again, unless
+/// `may_retry`, asked each time, says that there is no use.
+fn until_ended(
+    mut restarts: Restarts,
+    mut may_retry: impl FnMut() -> bool,
+    mut work: impl FnMut() -> io::Result<()>,
+) -> Ended {
     loop {
         // Whatever the work leaves behind after a panic is read with that in mind: see `Running` and `Readiness`.
         match catch_unwind(AssertUnwindSafe(&mut work)) {
             Ok(Ok(())) => return Ended::Ordered,
-            Ok(Err(cause)) => error!(%cause, "the control thread cannot work"),
+            Ok(Err(cause)) => {
+                error!(%cause, "the control thread cannot work");
+                if may_retry() {
+                    continue;
+                }
+                return Ended::GaveUp;
+            }
             Err(panic) => {
                 error!(panic = panic_text(&*panic), "the control thread panicked; please report it")
             }
         }
         if !restarts.may_go_on(Instant::now()) {
-            error!("the control thread failed {PANICS_MAX} times in ten minutes; ending");
+            error!("the control thread panicked {PANICS_MAX} times in ten minutes; ending");
             return Ended::GaveUp;
         }
     }
@@ -282,14 +323,14 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }
 
-/// The failures of the last ten minutes.
+/// The panics of the last ten minutes.
 #[derive(Debug, Default)]
 struct Restarts(VecDeque<Instant>);
 
 impl Restarts {
-    /// Notes a failure; false if it was one too many.
+    /// Notes a panic; false if it was one too many.
     fn may_go_on(&mut self, now: Instant) -> bool {
-        self.0.retain(|failure| now.duration_since(*failure) < Duration::from_secs(PANIC_MEMORY_SECONDS));
+        self.0.retain(|panic| now.duration_since(*panic) < Duration::from_secs(PANIC_MEMORY_SECONDS));
         self.0.push_back(now);
         self.0.len() < PANICS_MAX
     }

@@ -9,10 +9,15 @@ use crate::environment::LogFormat;
 use crate::logging::testing::logged;
 use crate::stand_in::{StandIn, completed, environment};
 
+/// Failures after which nobody wants another try.
+const RETRIES: usize = 10;
+
 /// Runs until ended with work that does, the first times, what `outcomes` says.
 fn outcome_of(outcomes: &[&str]) -> (Ended, usize) {
     let runs = Cell::new(0);
-    let ended = until_ended(Restarts::default(), || {
+    let tries = Cell::new(0);
+    let may_retry = || tries.replace(tries.get() + 1) < RETRIES;
+    let ended = until_ended(Restarts::default(), may_retry, || {
         let run = runs.replace(runs.get() + 1);
         match outcomes.get(run) {
             Some(&"panic") => panic!("run {run}"),
@@ -29,7 +34,13 @@ fn a_panic_is_survived_and_a_series_is_not() {
     assert_eq!(outcome_of(&["panic"]), (Ended::Ordered, 2));
     assert_eq!(outcome_of(&["panic", "fail"]), (Ended::Ordered, 3));
     assert_eq!(outcome_of(&["panic", "panic", "panic", "panic"]), (Ended::GaveUp, 3));
-    assert_eq!(outcome_of(&["fail", "panic", "fail"]), (Ended::GaveUp, 3));
+    assert_eq!(
+        outcome_of(&["fail", "panic", "fail"]),
+        (Ended::Ordered, 4),
+        "work that cannot begin is no panic"
+    );
+    assert_eq!(outcome_of(&["fail"; RETRIES]), (Ended::Ordered, RETRIES + 1));
+    assert_eq!(outcome_of(&["fail"; RETRIES + 1]), (Ended::GaveUp, RETRIES + 1), "nobody wants it any more");
 }
 
 #[test]
@@ -47,6 +58,31 @@ fn panics_are_forgotten_after_ten_minutes() {
 fn the_text_of_a_panic_is_told() {
     let lines = logged(LogFormat::Plain, "info", || _ = outcome_of(&["panic"]));
     assert!(lines.contains("panic=\"run 0\""), "{lines}");
+}
+
+/// A name that is looked up at a server that does not answer holds a thread for half a minute.
+#[test]
+fn the_end_of_a_run_waits_for_no_thread_that_is_stuck() {
+    for panics in [false, true] {
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
+        let (tell, ended) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let run = catch_unwind(AssertUnwindSafe(|| {
+                LightRuntime::new().unwrap().block_on(async {
+                    let (begun, wait) = tokio::sync::oneshot::channel();
+                    tokio::task::spawn_blocking(move || {
+                        begun.send(()).unwrap();
+                        let _ = stuck.recv();
+                    });
+                    wait.await.unwrap();
+                    assert!(!panics, "a run that panics");
+                });
+            }));
+            tell.send(run.is_err()).unwrap();
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(panics));
+        drop(release);
+    }
 }
 
 /// The whole of the thread's work around a stand-in for the engine.
