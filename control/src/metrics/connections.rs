@@ -4,12 +4,12 @@
 //! forgotten, so that the names of pods long gone do not fill a scrape. There is room for so many; what finds none is
 //! counted in a series whose names are `unknown`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::observe::{Closed, Connection, Direction, Observation, ResponseFlag, Traffic};
+use engine::observe::{Closed, Connection, ConnectionId, Direction, Observation, ResponseFlag, Traffic};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -41,6 +41,8 @@ struct Table {
     revoked: Open,
     /// Observations that found no room for a series of their own.
     overflowed: u64,
+    /// Connections that found none, for as long as they are open: their bytes and their end belong where they began.
+    nameless: HashSet<ConnectionId>,
     swept: Instant,
 }
 
@@ -81,6 +83,7 @@ impl Connections {
             open: Open::default(),
             revoked: Open::default(),
             overflowed: 0,
+            nameless: HashSet::new(),
             swept: Instant::now(),
         })))
     }
@@ -89,11 +92,26 @@ impl Connections {
         self.lock().count(observation, now);
     }
 
-    /// Some observations were lost: how many connections are open is not known any more.
-    pub(crate) fn forget_open(&self) {
+    /// Some observations were lost: in which series connections are open is not known any more. None is forgotten before
+    /// it was idle from now on, whatever may be open in it. The sum stays what it was until somebody has counted.
+    pub(crate) fn distrust_open(&self, now: Instant) {
         let mut table = self.lock();
-        table.open = Open::default();
-        table.series.values_mut().for_each(|series| series.open = 0);
+        table.nameless.clear();
+        for series in table.series.values_mut() {
+            (series.open, series.changed) = (0, now);
+        }
+    }
+
+    /// Somebody has counted what is open.
+    pub(crate) fn set_open(&self, outbound: u64, inbound: u64) {
+        self.lock().open = Open { outbound, inbound };
+    }
+
+    /// Outbound and inbound.
+    #[cfg(test)]
+    pub(crate) fn open(&self) -> (u64, u64) {
+        let open = self.lock().open;
+        (open.outbound, open.inbound)
     }
 
     pub(super) fn collect(&self, now: Instant) -> Scrape {
@@ -154,12 +172,16 @@ impl Table {
         if !closed.stood || closed.flag != ResponseFlag::None {
             series.failed += 1;
         }
+        self.nameless.remove(&connection.id);
     }
 
     fn series_of(&mut self, connection: &Connection, flag: ResponseFlag, now: Instant) -> &mut Series {
         let mut labels = Labels::of(connection, flag);
-        if !self.series.contains_key(&labels) && !self.has_room(now) {
+        let named = !self.nameless.contains(&connection.id)
+            && (self.series.contains_key(&labels) || self.has_room(now));
+        if !named {
             self.overflowed += 1;
+            self.nameless.insert(connection.id);
             labels = labels.without_names();
         }
         let series = self.series.entry(Arc::new(labels)).or_insert_with(|| Series::new(now));

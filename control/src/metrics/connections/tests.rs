@@ -110,19 +110,25 @@ fn a_series_is_forgotten_when_nothing_is_open_in_it_and_it_is_idle() {
     assert_eq!(table.collect(at(601)).series.len(), 1, "the other is open still");
     assert_eq!(table.collect(at(601)).open.outbound, 1);
 
-    table.forget_open();
-    assert_eq!(table.collect(at(602)).open.outbound, 0);
-    assert_eq!(table.collect(at(602)).series.len(), 0, "nobody knows whether it is");
-    table.count(&closed(&lasting, true, ResponseFlag::None, (0, 0)), at(603));
-    assert_eq!(table.collect(at(603)).open.outbound, 0, "never below nothing");
+    table.distrust_open(at(602));
+    assert_eq!(table.collect(at(602)).open.outbound, 1, "until somebody has counted");
+    table.set_open(0, 0);
+    assert_eq!(table.collect(at(1_201)).series.len(), 1, "it may be open still");
+    assert_eq!(table.collect(at(1_202)).series.len(), 0, "nobody knows whether it is");
+    table.count(&closed(&lasting, true, ResponseFlag::None, (0, 0)), at(1_203));
+    assert_eq!(table.collect(at(1_203)).open.outbound, 0, "never below nothing");
 }
 
 #[test]
 fn beyond_the_limit_everything_goes_into_a_series_without_names() {
     let start = Instant::now();
     let table = Connections::new(LIMITS);
-    for client in 0..100 {
-        table.count(&opened(&between(&format!("client-{client}"), "server")), start);
+    let client = |number: u16| Connection {
+        id: connection(number).id,
+        ..between(&format!("client-{number}"), "server")
+    };
+    for number in 0..100 {
+        table.count(&opened(&client(number)), start);
     }
     let scrape = table.collect(start);
     assert_eq!(scrape.series.len(), LIMITS.series + 1);
@@ -132,9 +138,20 @@ fn beyond_the_limit_everything_goes_into_a_series_without_names() {
     assert!(!format!("{:?}", most.0).contains("client-"));
 
     // Room that the idle leave is found without a scrape.
-    table.forget_open();
+    for number in 0..LIMITS.series as u16 {
+        table.count(&closed(&client(number), true, ResponseFlag::None, (0, 0)), start);
+    }
     let later = start + LIMITS.idle;
     table.count(&opened(&between("newcomer", "server")), later);
     let scrape = table.collect(later);
     assert!(scrape.series.iter().any(|(labels, _)| format!("{labels:?}").contains("newcomer")));
+
+    // There is room, but a connection ends where it began.
+    for number in LIMITS.series as u16..100 {
+        table.count(&closed(&client(number), true, ResponseFlag::None, (0, 0)), later);
+    }
+    let scrape = table.collect(later + LIMITS.idle);
+    let names: Vec<_> =
+        scrape.series.iter().map(|(labels, series)| (format!("{labels:?}"), series.open)).collect();
+    assert_eq!(names.len(), 1, "the newcomer alone is open: {names:#?}");
 }
