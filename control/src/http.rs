@@ -8,7 +8,9 @@ mod listen;
 pub(crate) mod stream;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -41,6 +43,10 @@ const HTTP_HEAD_MS_MAX: u64 = 10_000;
 /// How long an answer may take until it begins.
 const HTTP_ANSWER_MS_MAX: u64 = 10_000;
 
+/// The same where only this node can: a dump of tens of megabytes on its way to a person far away. Nothing of ours is
+/// held any longer for a reader that stands.
+const HTTP_LOCAL_CONNECTION_MS_MAX: u64 = 600_000;
+
 /// How long a whole connection may last where everybody on the node's network can reach the listener: two scrapes of a
 /// slow Prometheus.
 const HTTP_CONNECTION_MS_MAX: u64 = 120_000;
@@ -51,11 +57,15 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 /// Who can reach a listener, and so how far it is trusted with its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Processes of this node only. Their answers may last: a stream of flows has no end.
+    /// Processes of this node only. Their answers may last, those without an end for ever.
     Loopback,
     /// Whoever can reach the node.
     Network,
 }
+
+/// Marks an answer (as an extension of it) that goes on for as long as somebody reads it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endless;
 
 /// Answers requests, for as long as it is polled.
 pub(crate) async fn serve(listener: TcpListener, reach: Reach, router: Router) -> Infallible {
@@ -68,24 +78,40 @@ pub(crate) async fn serve(listener: TcpListener, reach: Reach, router: Router) -
             sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             continue;
         };
-        let served = connection(stream, router.clone());
+        let router = router.clone();
         tokio::spawn(async move {
-            match reach {
-                Reach::Loopback => served.await,
+            let endless = AtomicBool::new(false);
+            tokio::select! {
+                () = connection(stream, router, &endless) => {}
                 // Too slow, or a reader that stands: the connection is closed.
-                Reach::Network => {
-                    let _ = timeout(Duration::from_millis(HTTP_CONNECTION_MS_MAX), served).await;
-                }
+                () = overdue(reach, &endless) => {}
             }
             drop(permit);
         });
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
+/// Returns when a connection has lasted for long enough.
+async fn overdue(reach: Reach, endless: &AtomicBool) {
+    let limit = match reach {
+        Reach::Loopback => HTTP_LOCAL_CONNECTION_MS_MAX,
+        Reach::Network => HTTP_CONNECTION_MS_MAX,
+    };
+    sleep(Duration::from_millis(limit)).await;
+    if reach == Reach::Loopback && endless.load(Ordering::Relaxed) {
+        pending::<()>().await;
+    }
+}
+
+/// Answers on it to its end; `endless` from when an answer without an end has begun.
+async fn connection(stream: TcpStream, router: Router, endless: &AtomicBool) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let router = router.clone();
-        async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+        async move {
+            let answer = answer(router, request.map(Body::new)).await;
+            endless.fetch_or(answer.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

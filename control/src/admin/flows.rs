@@ -1,5 +1,6 @@
 //! `GET /flows`: the last connections, and with `follow=true` those that come, one JSON object a line.
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
@@ -10,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Admin;
 use crate::flows::Seen;
+use crate::http::Endless;
 use crate::http::stream::{self, Parts};
 use crate::reports::Lost;
 
@@ -25,7 +27,7 @@ pub(super) async fn stream(State(admin): State<Admin>, Query(wish): Query<Wish>)
     if wish.follow {
         let (parts, body) = stream::body();
         tokio::spawn(follow(admin.flows.watch(), parts));
-        return ([(CONTENT_TYPE, JSON_LINES)], body).into_response();
+        return (Extension(Endless), [(CONTENT_TYPE, JSON_LINES)], body).into_response();
     }
     let lines: Vec<String> = admin.flows.last().iter().map(|seen| line(&seen.flow())).collect();
     ([(CONTENT_TYPE, JSON_LINES)], lines.concat()).into_response()

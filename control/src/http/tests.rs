@@ -2,8 +2,12 @@
 
 use std::future::pending;
 
+use axum::Extension;
 use axum::routing::get;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 
+use super::stream::body;
 use super::testing::{ask, send};
 use super::*;
 
@@ -53,4 +57,43 @@ async fn a_silent_connection_is_closed_in_time() {
 async fn an_answer_that_does_not_come_is_given_up() {
     let (status, body) = ask(&router(), "GET", "/never").await;
     assert_eq!((status, body.as_str()), (503, "the proxy is too busy to answer\n"));
+}
+
+/// An answer that never fits into the socket's buffers; tells when whoever makes it need not go on.
+fn flood(endless: bool, gone: mpsc::Sender<()>) -> Router {
+    let answer = move || {
+        let gone = gone.clone();
+        async move {
+            let (parts, body) = body();
+            tokio::spawn(async move {
+                while parts.send(vec![0; 64 * 1024]).await.is_ok() {}
+                let _ = gone.send(()).await;
+            });
+            let body = body.into_response();
+            if endless { (Extension(Endless), body).into_response() } else { body }
+        }
+    };
+    Router::new().route("/", get(answer))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stands_holds_nothing_for_ever_unless_it_follows() {
+    for (reach, endless, cut) in [
+        (Reach::Loopback, false, true),
+        (Reach::Loopback, true, false),
+        (Reach::Network, false, true),
+        (Reach::Network, true, true),
+    ] {
+        let listener = listener(Endpoint::Admin, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, mut gone) = mpsc::channel(1);
+        let serving =
+            tokio::spawn(serve(TcpListener::from_std(listener).unwrap(), reach, flood(endless, tell)));
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let day = Duration::from_secs(86_400);
+        assert_eq!(timeout(day, gone.recv()).await.is_ok(), cut, "{reach:?} {endless}");
+        drop(reader);
+        serving.abort();
+    }
 }
