@@ -9,7 +9,9 @@
 //!
 //! It runs on a thread of its own: a control thread that begins anew is no reason to be taken for gone.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
@@ -18,6 +20,8 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Builder;
@@ -42,7 +46,8 @@ const PRECEDES: u8 = b'p';
 /// How long an introduction may take, in milliseconds: it is sent at once.
 const INTRODUCTION_MS_MAX: u64 = 1_000;
 
-/// The pause before a name is tried again that is neither free nor answered at.
+/// The pause before a name is tried again, and after an accept that failed: whoever has the name, for whatever reason, is
+/// asked ten times a second at most.
 const NAME_PAUSE_MS: u64 = 100;
 
 /// What a proxy knows of those before and after it; by default, that there are none. Clones know the same.
@@ -72,12 +77,7 @@ impl Succession {
         }
         let line = succession.clone();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let run = move || {
-            let ended = runtime.block_on(line.stand(address, predecessor, listener));
-            if let Err(cause) = ended {
-                warn!(%cause, "a proxy that is to replace this one will not be noticed");
-            }
-        };
+        let run = move || match runtime.block_on(line.stand(address, predecessor, listener)) {};
         thread::Builder::new().name("succession".to_owned()).spawn(run)?;
         Ok(succession)
     }
@@ -102,35 +102,30 @@ impl Succession {
         address: SocketAddr,
         predecessor: Option<StdStream>,
         listener: Option<StdListener>,
-    ) -> io::Result<()> {
-        if let Some(predecessor) = predecessor {
-            predecessor.set_nonblocking(true)?;
-            self.follow(UnixStream::from_std(predecessor)?).await;
+    ) -> Infallible {
+        if let Some(Ok(predecessor)) = predecessor.map(UnixStream::from_std) {
+            self.follow(predecessor).await;
         }
-        if let Some(listener) = listener {
-            return self.lead(listener).await;
-        }
+        let mut listener = listener.map(Ok);
+        let mut told = false;
         loop {
-            match StdListener::bind_addr(&address) {
-                Ok(listener) => return self.lead(listener).await,
-                Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error),
-                Err(_) => {}
+            match listener.take().unwrap_or_else(|| StdListener::bind_addr(&address)).and_then(own) {
+                Ok(listener) => match self.lead(listener).await {},
+                Err(_) => match introduce(&address, PRECEDES).and_then(UnixStream::from_std) {
+                    Ok(successor) => self.give_way(successor).await,
+                    Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied && !told => {
+                        told = true;
+                        warn!(%cause, "a proxy that is to replace this one will not be noticed");
+                    }
+                    Err(_) => {}
+                },
             }
-            match introduce(&address, PRECEDES) {
-                Ok(successor) => {
-                    successor.set_nonblocking(true)?;
-                    self.give_way(UnixStream::from_std(successor)?).await;
-                }
-                Err(_) => sleep(Duration::from_millis(NAME_PAUSE_MS)).await,
-            }
+            sleep(Duration::from_millis(NAME_PAUSE_MS)).await;
         }
     }
 
     /// Waits for the end of the predecessor.
     async fn follow(&self, mut predecessor: UnixStream) {
-        if !is_ours(&predecessor) {
-            return;
-        }
         // Its word and its end are the same to us, whichever comes first.
         let mut word = [0];
         let _ = predecessor.read(&mut word).await;
@@ -140,15 +135,20 @@ impl Succession {
     }
 
     /// Hears who comes.
-    async fn lead(&self, listener: StdListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
+    async fn lead(&self, listener: UnixListener) -> Infallible {
         loop {
-            let (mut other, _) = listener.accept().await?;
+            let Ok((mut other, _)) = listener.accept().await else {
+                // Out of descriptors, mostly: who comes meanwhile waits.
+                sleep(Duration::from_millis(NAME_PAUSE_MS)).await;
+                continue;
+            };
+            if check_ours(&other).is_err() {
+                continue;
+            }
             let mut word = [0];
             let introduced =
                 timeout(Duration::from_millis(INTRODUCTION_MS_MAX), other.read_exact(&mut word)).await;
-            if !is_ours(&other) || !matches!(introduced, Ok(Ok(_))) {
+            if !matches!(introduced, Ok(Ok(_))) {
                 continue;
             }
             match word {
@@ -163,9 +163,6 @@ impl Succession {
 
     /// Until the successor is gone.
     async fn give_way(&self, mut successor: UnixStream) {
-        if !is_ours(&successor) {
-            return;
-        }
         let mut resigned = self.0.resigned.subscribe();
         info!("another proxy has come to replace this one");
         self.0.succeeded.send_replace(true);
@@ -182,10 +179,20 @@ impl Succession {
     }
 }
 
+/// Says a word to whoever has the name, if that is one of us. It does not wait: one that accepts nobody is an error.
 fn introduce(address: &SocketAddr, word: u8) -> io::Result<StdStream> {
-    let mut other = StdStream::connect_addr(address)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new_abstract_name(address.as_abstract_name().unwrap_or_default())?)?;
+    check_ours(&socket)?;
+    let mut other = StdStream::from(socket);
     other.write_all(&[word])?;
     Ok(other)
+}
+
+fn own(listener: StdListener) -> io::Result<UnixListener> {
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
 }
 
 fn address(agent: &Path) -> io::Result<SocketAddr> {
@@ -194,9 +201,18 @@ fn address(agent: &Path) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name([PREFIX, end].concat())
 }
 
-/// Everybody on the host's network can connect to an abstract name; a proxy runs as the same user.
-fn is_ours(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
+/// Everybody on the host's network can connect to an abstract name, or take it; a proxy runs as the same user.
+fn check_ours(other: impl AsFd) -> io::Result<()> {
+    check_user(socket_peercred(other)?.uid.as_raw())
+}
+
+fn check_user(user: u32) -> io::Result<()> {
+    if user == geteuid().as_raw() {
+        return Ok(());
+    }
+    let cause =
+        format!("a process of user {user} has taken the name that proxies know each other by; end it");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, cause))
 }
 
 async fn until_end(stream: &mut UnixStream) {
@@ -272,5 +288,28 @@ mod tests {
         for length in [1, 50, 96, 97, 107, 4_096] {
             assert!(address(Path::new(&"x".repeat(length))).is_ok(), "{length}");
         }
+    }
+
+    /// As it is when somebody else has the name, or a proxy that hangs.
+    #[test]
+    fn who_accepts_nobody_holds_nobody_up() {
+        let address = address(Path::new(&path("hanging"))).unwrap();
+        let _hanging = StdListener::bind_addr(&address).unwrap();
+        // Until its queue is full.
+        let error = loop {
+            if let Err(error) = introduce(&address, SUCCEEDS) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_process_of_another_user_is_no_proxy() {
+        let own = geteuid().as_raw();
+        assert!(check_user(own).is_ok());
+        let error = check_user(own + 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains(&format!("user {}", own + 1)), "{error}");
     }
 }

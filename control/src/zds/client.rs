@@ -1,13 +1,15 @@
 //! The connection to the node agent: made, kept, and made anew for ever.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::packet::{PacketError, Socket};
@@ -21,6 +23,13 @@ use crate::waits::told;
 /// A connection that lasted so long was a good one: the next failure is the first again. What breaks off sooner, even
 /// behind a whole snapshot, may do so for ever.
 const STEADY_SECONDS: u64 = 10;
+
+/// How long an answer waits until what was asked has been tried: an agent holds a lock until then, and a reconciler may
+/// have a thousand other pods to see to. It goes on by itself.
+const ACK_WAIT_MS: u64 = 1_000;
+
+/// How long an agent may be silent on a connection that it should end, in milliseconds: it ends one that is idle at once.
+const HANDOVER_QUIET_MS_MAX: u64 = 2_000;
 
 /// How a connection came to its end, or why there is none.
 #[derive(Debug, Error)]
@@ -41,9 +50,6 @@ enum Ended {
     Refused(Refusal),
     #[error("the node agent cannot be answered: {0}")]
     Unanswered(io::Error),
-    /// By us, and nothing is wrong.
-    #[error("the proxy before this one has gone")]
-    Anew,
 }
 
 /// Follows a node agent.
@@ -77,10 +83,6 @@ impl Client {
         loop {
             let begun = Instant::now();
             let Err(ended) = self.follow(&address).await;
-            if matches!(ended, Ended::Anew) {
-                info!(address, "connecting to the node agent anew: {ended}");
-                continue;
-            }
             if begun.elapsed() >= Duration::from_secs(STEADY_SECONDS) {
                 self.backoff.reset();
                 told.clear();
@@ -100,40 +102,73 @@ impl Client {
         }
     }
 
-    /// One connection to its end.
+    /// Follows the agent for as long as nothing is wrong.
     async fn follow(&mut self, address: &str) -> Result<Infallible, Ended> {
         self.anew.mark_unchanged();
-        let socket = Socket::connect(&self.path).map_err(Ended::Unreachable)?;
-        socket.send(&hello()).await.map_err(Ended::Unanswered)?;
+        let mut socket = self.call().await?;
         info!(address, "connected to the node agent");
         self.status.connected(Plane::Zds, address);
         let mut session = Session::default();
         loop {
-            let received = tokio::select! {
-                received = receive(&socket, &mut session) => received,
-                () = told(&mut self.anew) => return Err(Ended::Anew),
-            };
-            let change = match received {
-                Ok(change) => change,
-                Err(ended) => {
-                    // Whoever has gone does not hear it.
-                    let _ = socket.send(&answer(&ended.to_string())).await;
-                    return Err(ended);
+            tokio::select! {
+                received = receive(&socket, &mut session) => self.serve(&socket, received).await?,
+                () = told(&mut self.anew) => {
+                    info!(address, "connecting to the node agent anew: the proxy before this one has gone");
+                    let next = self.call().await?;
+                    session = Session::after(self.finish(&socket, session).await);
+                    socket = next;
                 }
-            };
-            if let Some(change) = change {
-                self.tell(change).await;
             }
-            socket.send(&answer("")).await.map_err(Ended::Unanswered)?;
         }
     }
 
-    /// Returns when the reconciler has tried it.
+    async fn call(&self) -> Result<Socket, Ended> {
+        let socket = Socket::connect(&self.path).map_err(Ended::Unreachable)?;
+        socket.send(&hello()).await.map_err(Ended::Unanswered)?;
+        Ok(socket)
+    }
+
+    /// Has it tried what was asked, and answers.
+    async fn serve(&self, socket: &Socket, asked: Result<Option<PodChange>, Ended>) -> Result<(), Ended> {
+        let change = match asked {
+            Ok(change) => change,
+            Err(ended) => {
+                // Whoever has gone does not hear it.
+                let _ = socket.send(&answer(&ended.to_string())).await;
+                return Err(ended);
+            }
+        };
+        if let Some(change) = change {
+            self.tell(change).await;
+        }
+        socket.send(&answer("")).await.map_err(Ended::Unanswered)
+    }
+
+    /// What was on its way on a connection when the agent was called anew, which makes it end that connection as soon as
+    /// it waits for no answer there (contract 1.7). The pods that came so: the next snapshot may have been made before
+    /// they were acked, and is no reason to let go of them.
+    async fn finish(&self, socket: &Socket, mut session: Session) -> BTreeSet<Arc<str>> {
+        let mut come = BTreeSet::new();
+        let quiet = Duration::from_millis(HANDOVER_QUIET_MS_MAX);
+        while let Ok(received) = timeout(quiet, receive(socket, &mut session)).await {
+            match &received {
+                Ok(Some(PodChange::Come(pod))) => _ = come.insert(Arc::clone(&pod.uid)),
+                Ok(Some(PodChange::Gone(uid))) => _ = come.remove(uid),
+                _ => {}
+            }
+            if self.serve(socket, received).await.is_err() {
+                break;
+            }
+        }
+        come
+    }
+
+    /// Returns when the reconciler has tried it, or goes on with it alone.
     async fn tell(&self, change: PodChange) {
         let (done, tried) = oneshot::channel();
         // Without a reconciler this task is about to be dropped as well.
         if self.events.send(PodEvent { change, done }).await.is_ok() {
-            let _ = tried.await;
+            let _ = timeout(Duration::from_millis(ACK_WAIT_MS), tried).await;
         }
     }
 }

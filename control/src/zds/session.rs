@@ -17,8 +17,12 @@ use thiserror::Error;
 use super::packet::{PACKET_BYTES_MAX, Packet};
 use super::{AnnouncedPod, PodChange};
 
-/// Pods that one snapshot may name: far above what a node can run, and no more than 1 MiB of names.
+/// Pods that an agent may name and not take back on one connection, in its snapshot and after it: far above what a node
+/// can run, and with names of the length below no more than 4 MiB of them.
 const PODS_NAMED_MAX: usize = 16_384;
+
+/// The longest uid of a pod: those of Kubernetes have 36 bytes.
+const POD_UID_BYTES_MAX: usize = 256;
 
 /// What the fields around an error take of a packet, in bytes: two tags and two lengths of two bytes each.
 const ACK_BYTES: usize = 6;
@@ -40,19 +44,26 @@ pub(crate) enum Refusal {
     NotANamespace { uid: String, cause: io::Error },
     #[error("{0} came after the snapshot had been sent")]
     AfterSnapshot(&'static str),
-    #[error("more than {PODS_NAMED_MAX} pods in one snapshot")]
+    #[error("more than {PODS_NAMED_MAX} pods; no node runs so many")]
     TooMany,
+    #[error("{what} with a uid of {bytes} bytes, of which {POD_UID_BYTES_MAX} would be allowed")]
+    LongUid { what: &'static str, bytes: usize },
 }
 
 /// One connection, from the hello on.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    /// The pods that the snapshot has named so far.
+    /// The pods that have been named and not been taken back.
     named: BTreeSet<Arc<str>>,
     complete: bool,
 }
 
 impl Session {
+    /// One after another with the same agent, on which these pods were named too late to be in its next snapshot.
+    pub(crate) fn after(named: BTreeSet<Arc<str>>) -> Self {
+        Self { named, complete: false }
+    }
+
     /// All pods of the node have been named on this connection.
     pub(crate) fn is_complete(&self) -> bool {
         self.complete
@@ -104,20 +115,21 @@ impl Session {
             return Err(Refusal::AfterSnapshot("snapshot_sent"));
         }
         self.complete = true;
-        Ok(Some(PodChange::All(std::mem::take(&mut self.named))))
+        Ok(Some(PodChange::All(self.named.clone())))
     }
 
     fn name(&mut self, uid: Arc<str>) -> Result<(), Refusal> {
-        if self.complete {
-            return Ok(());
-        }
         self.named.insert(uid);
         if self.named.len() > PODS_NAMED_MAX { Err(Refusal::TooMany) } else { Ok(()) }
     }
 }
 
 fn uid(uid: String, what: &'static str) -> Result<Arc<str>, Refusal> {
-    if uid.is_empty() { Err(Refusal::NoUid(what)) } else { Ok(uid.into()) }
+    match uid.len() {
+        0 => Err(Refusal::NoUid(what)),
+        1..=POD_UID_BYTES_MAX => Ok(uid.into()),
+        bytes => Err(Refusal::LongUid { what, bytes }),
+    }
 }
 
 fn name(payload: &Payload) -> &'static str {

@@ -238,3 +238,60 @@ async fn an_agent_that_is_not_there_or_goes_is_found_again() {
     })
     .await;
 }
+
+/// An agent holds a lock until it is answered, and the reconciler may have other things to do.
+#[tokio::test(start_paused = true)]
+async fn an_answer_does_not_wait_for_ever() {
+    let agent = Agent::new();
+    let (client, mut seen, _) = agent.client();
+    beside(client, async {
+        let connection = agent.accept().await;
+        connection.request(add());
+        let event = seen.recv().await.unwrap();
+        assert_eq!(connection.answer().await, [0x0a, 0x00]);
+        assert!(event.done.send(()).is_err(), "nobody waits any more");
+        connection.request(Payload::SnapshotSent(SnapshotSent {}));
+        assert_eq!(tried(&mut seen).await, "all 1", "the reconciler goes on");
+        assert_eq!(connection.answer().await, [0x0a, 0x00]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_on_its_way_when_the_agent_is_called_anew_is_answered_and_its_pod_stays() {
+    let agent = Agent::new();
+    let (mut client, mut seen, _) = agent.client();
+    let (word, anew) = watch::channel(());
+    client.anew = anew;
+    beside(client, async {
+        let old = agent.accept().await;
+        word.send(()).unwrap();
+        let new = agent.accept().await;
+        old.request(add());
+        assert_eq!(tried(&mut seen).await, "come 1");
+        assert_eq!(old.answer().await, [0x0a, 0x00]);
+        drop(old);
+        // Made before it was acked.
+        new.request(Payload::SnapshotSent(SnapshotSent {}));
+        assert_eq!(tried(&mut seen).await, "all 1");
+        assert_eq!(new.answer().await, [0x0a, 0x00]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_does_not_end_the_connection_before_is_followed_on_the_new_one() {
+    let agent = Agent::new();
+    let (mut client, mut seen, _) = agent.client();
+    let (word, anew) = watch::channel(());
+    client.anew = anew;
+    beside(client, async {
+        let old = agent.accept().await;
+        word.send(()).unwrap();
+        let new = agent.accept().await;
+        old.expect_end().await;
+        new.request(add());
+        assert_eq!(tried(&mut seen).await, "come 1");
+    })
+    .await;
+}

@@ -74,6 +74,8 @@ fn requests_mean_what_the_table_says() {
 
 #[test]
 fn what_can_never_work_is_refused() {
+    let (longest, too_long) = ("x".repeat(POD_UID_BYTES_MAX), "x".repeat(POD_UID_BYTES_MAX + 1));
+    assert_eq!(take(&mut Session::default(), keep(&longest)), "nothing");
     let no_info = Payload::Add(AddWorkload { uid: "1".into(), workload_info: None });
     for (payload, paths, expected) in [
         (add("1"), &[][..], "add came with 0 descriptors instead of 1"),
@@ -86,6 +88,9 @@ fn what_can_never_work_is_refused() {
         (add(""), &[NETNS], "add without a uid"),
         (keep(""), &[], "keep without a uid"),
         (del(""), &[], "del without a uid"),
+        (add(&too_long), &[NETNS], "add with a uid of 257 bytes, of which 256 would be allowed"),
+        (keep(&too_long), &[], "keep with a uid of 257 bytes"),
+        (del(&too_long), &[], "del with a uid of 257 bytes"),
     ] {
         let error = Session::default().take(packet(payload, paths)).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
@@ -108,6 +113,20 @@ fn a_snapshot_has_an_end() {
         assert_eq!(take(&mut session, keep(&uid.to_string())), "nothing");
     }
     assert!(take(&mut session, keep("one more")).contains("more than 16384 pods"));
+}
+
+#[test]
+fn an_agent_names_no_more_pods_after_a_snapshot_than_in_it() {
+    let mut session = Session::default();
+    assert_eq!(take(&mut session, sent()), "all ");
+    for uid in 0..PODS_NAMED_MAX {
+        assert_eq!(take(&mut session, add(&uid.to_string())), format!("come {uid}"));
+    }
+    // Who is named again is no new one, and who is taken back makes room.
+    assert_eq!(take(&mut session, add("0")), "come 0");
+    assert_eq!(take(&mut session, del("0")), "gone 0");
+    assert_eq!(take(&mut session, add("in its place")), "come in its place");
+    assert!(take(&mut session, add("one more")).contains("more than 16384 pods"));
 }
 
 #[test]

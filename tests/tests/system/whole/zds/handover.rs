@@ -119,8 +119,11 @@ fn what_the_old_proxy_acked_is_asked_for_when_it_is_gone() {
     site.wait_ready(true);
 
     site.proxy.signal(Signal::SIGTERM).unwrap();
-    assert_eq!(with_new.answer().unwrap(), Answer::End, "it asks anew");
-    let with_new = agent.accept().unwrap();
+    let anew = agent.accept().unwrap();
+    // The agent ends the connection before as soon as it waits for nothing there; what it had begun to say is heard.
+    assert_eq!(with_new.add(&client).unwrap(), Answer::Ack);
+    drop(with_new);
+    let with_new = anew;
     with_new.announce([&client, &server]).unwrap();
     next.wait_for_line(&["pod added", &server.uid], PATIENCE).unwrap();
     site.proxy.wait(PATIENCE).unwrap();
