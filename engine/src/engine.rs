@@ -263,7 +263,8 @@ impl Engine {
         self.reports.until(|| self.shards.iter().all(|shard| shard.mailbox.is_idle())).await;
     }
 
-    /// Cuts what is left and ends the shards. When it returns, every connection was told of.
+    /// Cuts what is left and ends the shards. When it returns, every connection was told of, if somebody took the
+    /// observations meanwhile: a shard that ends waits a second for room.
     pub async fn cut(&self) {
         for shard in &self.shards {
             shard.mailbox.send(Command::End);

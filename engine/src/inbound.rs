@@ -67,7 +67,8 @@ struct Denied {
 pub(crate) async fn serve_stream(shard: Rc<Shard>, requested: Requested) {
     let relay = requested.relay;
     let admitted = admit(&shard, &requested).await;
-    let judged_by = shard.snapshot();
+    // A snapshot that is held for as long as an application takes to answer may be freed here, on the shard.
+    let judged_by = Arc::downgrade(&shard.snapshot());
     let reached = match admitted {
         Ok((workload, target)) => reach(&shard, &requested, target).await.map(|app| (workload, app)),
         Err(denied) => Err(denied),

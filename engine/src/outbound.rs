@@ -42,7 +42,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, pod: Rc<LocalPod>, accepted: Accepte
         connection.source_workload = Some(Arc::clone(&source));
         connection.source_identity = Some(source.identity.clone());
     });
-    match mesh::route(&shard.snapshot(), &source, destination, shard.entropy()) {
+    let route = mesh::route(&shard.snapshot(), &source, destination, shard.entropy());
+    match route {
         Route::Hbone(route) => through_tunnel(shard, pod, pending, client, &source, &route).await,
         Route::Passthrough { target, workload, service } => {
             pending.describe(|connection| {

@@ -50,7 +50,8 @@ pub(crate) async fn connect(
     target: SocketAddr,
     shown: Option<IpAddr>,
 ) {
-    let judged_by = shard.snapshot();
+    // A snapshot that is held for as long as the other side takes to answer may be freed here, on the shard.
+    let judged_by = Arc::downgrade(&shard.snapshot());
     pending.describe(|connection| {
         connection.destination = target;
         // Nobody proves anything here: an address names no identity.

@@ -185,6 +185,14 @@ impl Session {
         }
     }
 
+    /// Takes no more streams from now on, also where that was not announced: nobody is there for whom it would matter, or
+    /// they had their time. Existing ones finish.
+    pub fn leave_now(&mut self, out: &mut impl Sink) {
+        if !matches!(self.leaving, Leaving::After(_)) {
+            self.leave(ErrorCode::NO_ERROR, out);
+        }
+    }
+
     /// The answer to [`LEAVING_PING`]: whatever the peer sent before it knew has arrived.
     pub(super) fn leave_after_round_trip(&mut self, pong: u64, out: &mut impl Sink) {
         if self.leaving == Leaving::Announced && pong == LEAVING_PING {

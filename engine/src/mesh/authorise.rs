@@ -3,7 +3,7 @@
 //! A policy that denies it decides; else, where no policy allows anything, it is allowed; else one that allows it is
 //! needed. A policy in dry run decides nothing: what it would have done is reported beside the verdict.
 //!
-//! Invariant: a policy that selects the workload but is not known denies. The control plane may be about to send it,
+//! Invariant: a policy that selects the workload but is not known denies a connection that wants to be made. The control plane may be about to send it,
 //! or may have sent one that was refused; either way nobody can say what it forbids.
 
 use std::net::{IpAddr, SocketAddr};
@@ -98,8 +98,17 @@ pub fn examine(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Vec<Finding> {
     snapshot.policies.that_apply_to(inbound.workload).map(finding).collect()
 }
 
-/// Decides about a connection, or about one that exists, when the policies have changed.
+/// Decides about a connection that wants to be made.
 pub fn authorise(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Verdict {
+    decide(snapshot, inbound, true)
+}
+
+/// Decides about one that exists, when the policies have changed: those that are not known have no say.
+pub fn authorise_by_known(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Verdict {
+    decide(snapshot, inbound, false)
+}
+
+fn decide(snapshot: &Snapshot, inbound: &Inbound<'_>, unknown_denies: bool) -> Verdict {
     let principal = inbound.identity.map(ToString::to_string);
     let facts = inbound.facts(principal.as_deref());
 
@@ -111,10 +120,11 @@ pub fn authorise(snapshot: &Snapshot, inbound: &Inbound<'_>) -> Verdict {
     for found in snapshot.policies.that_apply_to(inbound.workload) {
         let policy = match found {
             Ok(policy) => policy,
-            Err(key) => {
+            Err(key) if unknown_denies => {
                 unknown.get_or_insert(key);
                 continue;
             }
+            Err(_) => continue,
         };
         let matches = policy.matches(&facts);
         match (policy.action, policy.dry_run) {

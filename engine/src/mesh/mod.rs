@@ -30,7 +30,9 @@ mod workloads;
 pub(crate) mod fixture;
 
 pub use address::{AddressError, NetworkAddress, NetworkCidr, ServiceName};
-pub use authorise::{Decision, Denial, DryRun, Finding, Found, Inbound, Verdict, authorise, examine};
+pub use authorise::{
+    Decision, Denial, DryRun, Finding, Found, Inbound, Verdict, authorise, authorise_by_known, examine,
+};
 pub use certificates::Holder;
 pub use deliver::{Authority, AuthorityError, Delivery, deliver};
 pub use identity::{Identity, IdentityError, TrustDomain};

@@ -42,6 +42,10 @@ impl Record {
         self.flag = flag;
     }
 
+    pub(crate) fn flag(&self) -> ResponseFlag {
+        self.flag
+    }
+
     /// It was not for us to carry at all.
     pub(crate) fn set_refused(&mut self) {
         self.refused = true;

@@ -187,11 +187,11 @@ pub(crate) async fn unrevoked(
     socket: BorrowedFd<'_>,
     established: &mut Established,
     peer: SocketAddr,
-    chain: impl FnOnce(Vec<CertificateDer<'static>>) -> PeerChain,
+    chain: impl FnOnce(&[CertificateDer<'static>]) -> PeerChain,
 ) -> Result<Option<PeerChain>, SetupError> {
     let certificates = std::mem::take(&mut established.chain);
     let Some(revocations) = shard.snapshot().revocations().cloned() else { return Ok(None) };
-    let chain = chain(certificates);
+    let chain = chain(&certificates);
     if revocations.revoke(&chain) {
         refuse(&shard.driver, socket, &mut established.sealer, Alert::CERTIFICATE_REVOKED).await;
         return Err(SetupError::Revoked { target: peer, peer: established.peer.clone() });

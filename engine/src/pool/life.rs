@@ -23,6 +23,10 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a tunnel that ends waits for the peer to take our last bytes and end as well.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a server that leaves waits for streams that were on their way when it said so: many round trips. A peer that
+/// is dead answers none, and would hold a drain up until [`PONG_TIMEOUT`].
+const LATECOMERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Tables {
     /// Puts a tunnel into the table and starts it. `rest` is what the peer sent behind its handshake.
     pub(crate) fn begin_tunnel(&mut self, mut tunnel: Tunnel, rest: &mut [u8]) -> Key {
@@ -84,6 +88,10 @@ impl Tables {
     /// A peer asks for a stream. Called while its bytes are read, so that data right behind the request finds a relay.
     pub(crate) fn stream_requested(&mut self, key: Key, stream: StreamId, request: Box<Request>, end: bool) {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        if !tunnel.is_live() {
+            // It has said its last word, and every stream ends with it.
+            return;
+        }
         let full = tunnel.buffered.bytes() >= TUNNEL_BUFFERED_BYTES_MAX
             || self.buffered.bytes() >= SHARD_BUFFERED_BYTES_MAX;
         if full || tunnel.facts.side == Side::Client {
@@ -112,6 +120,9 @@ impl Tables {
         tunnel.heartbeat.timer = None;
         if !tunnel.is_live() {
             return self.close_tunnel(key, "the peer did not end the tunnel in time");
+        }
+        if tunnel.session.takes_latecomers() {
+            return self.refuse_latecomers(key);
         }
         let silent = tunnel.heartbeat.unanswered_since.map(|since| now.saturating_duration_since(since));
         if silent.is_some_and(|silent| silent >= PONG_TIMEOUT) {
@@ -147,7 +158,23 @@ impl Tables {
         }
         let (session, mut seal) = tunnel.speak(&mut self.buffers);
         session.goaway(ErrorCode::NO_ERROR, &mut seal);
+        if tunnel.session.takes_latecomers() {
+            if let Some(timer) = tunnel.heartbeat.timer.take() {
+                self.driver.cancel_timer(timer);
+            }
+            self.schedule(key, LATECOMERS_TIMEOUT);
+        }
         self.mark_tunnel(key);
+        self.end_if_drained(key);
+    }
+
+    /// The round trip takes too long: whatever comes from now on is too late.
+    fn refuse_latecomers(&mut self, key: Key) {
+        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let (session, mut seal) = tunnel.speak(&mut self.buffers);
+        session.leave_now(&mut seal);
+        self.mark_tunnel(key);
+        self.schedule(key, PING_INTERVAL);
         self.end_if_drained(key);
     }
 
@@ -160,7 +187,7 @@ impl Tables {
         }
         let (session, mut seal) = tunnel.speak(&mut self.buffers);
         // RFC 9113 §6.8: the last GOAWAY says which streams were seen, so that the peer may try the others elsewhere.
-        session.goaway(ErrorCode::NO_ERROR, &mut seal);
+        session.leave_now(&mut seal);
         self.end_tunnel(key, "drained");
     }
 

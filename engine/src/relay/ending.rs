@@ -126,13 +126,15 @@ impl Tables {
             return;
         }
         let Some(relay) = self.relays.remove(key) else { return };
-        let Relay { app, phase, tunnel: tunnel_key, stream, .. } = relay;
-        let mut flag = ResponseFlag::Connect;
+        let Relay { app, phase, tunnel: tunnel_key, stream, record, .. } = relay;
+        // Whoever ends the tunnel may know better.
+        let known = record.flag();
+        let mut flag = if known == ResponseFlag::None { ResponseFlag::Connect } else { known };
         if let Some(tunnel) = self.tunnels.get_mut(tunnel_key) {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.reset(stream, code, &mut seal);
             tunnel.forget_relay(key.slot(), 0, false, self.driver.now());
-            if !tunnel.session.has_heard_peer() {
+            if known == ResponseFlag::None && !tunnel.session.has_heard_peer() {
                 flag = ResponseFlag::H2HandshakeFailure;
             }
         }

@@ -93,7 +93,7 @@ impl Shard {
         self.mailboxes[self.id].figures()
     }
 
-    /// The turn is over: the ring is entered again.
+    /// The turn is over: the ring is entered again. Costs one reading of the clock.
     pub(super) fn turned(&self) {
         // The first began when the driver was made, and waited for the other shards.
         if self.has_turned.replace(true) {

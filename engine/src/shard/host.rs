@@ -128,10 +128,12 @@ impl Shard {
     /// One turn: set-up tasks, then one send per socket that has something, then the ring, then what it brought.
     pub(super) fn turn(self: &Rc<Self>) -> io::Result<()> {
         let idle = self.run_tasks();
+        // Before the flush: whom these cut is told so by it.
+        let more = self.judge_again() | self.verify_again();
         self.tables.borrow_mut().flush();
         // Before the ring is slept in: what tasks and the flush ended wants to be told of, and may have woken a task.
         self.follow_up();
-        let more = self.report_progress() | self.judge_again() | self.verify_again();
+        let more = self.report_progress() || more;
         let idle = idle && !more && !self.executor.try_tick();
         self.show_figures(&self.tables.borrow());
         self.turned();
@@ -227,9 +229,8 @@ impl Shard {
         }
         // Tasks that are cancelled hold the shard until they are dropped here.
         while self.executor.try_tick() {}
-        for observation in std::mem::take(&mut self.tables.borrow_mut().observed) {
-            self.report(observation);
-        }
+        let observed = std::mem::take(&mut self.tables.borrow_mut().observed);
+        self.reports.observed_at_last(observed.into_iter());
         self.driver.shutdown();
         self.mailboxes[self.id].set_ended();
         self.reports.shard_drained();

@@ -3,16 +3,16 @@
 //! Only inbound connections are judged: a policy protects the workload it applies to. Those it now denies are cut on both
 //! sides, with a reset, and told of with the reason.
 //!
-//! A policy that is named and has not arrived denies new connections ([`mesh::authorise`]), but cuts no open one: a
-//! control plane tells of the workload that names it and of the policy itself in two messages, and the second brings the
-//! next judgement.
+//! A policy that is named and has not arrived denies new connections ([`mesh::authorise`]), but cuts no open one, nor does
+//! it shield one from those that have: a control plane tells of the workload that names it and of the policy itself in two
+//! messages, and the second brings the next judgement.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::round::Met;
 use super::{LocalPod, Shard, Tables};
 use crate::hbone::ErrorCode;
-use crate::mesh::{self, Decision, Denial, Inbound, Snapshot, Verdict};
+use crate::mesh::{self, Decision, Inbound, Snapshot, Verdict};
 use crate::observe::{Connection, Direction, ResponseFlag};
 
 /// Connections that one turn judges again. A judgement is a microsecond with a few policies. Few in tests, so that it takes
@@ -54,9 +54,9 @@ impl Shard {
 
     /// Judges a connection that has only just come to stand, if what allowed it is no more what counts: a round does not
     /// meet those that are being set up.
-    pub(crate) fn judge_anew(&self, met: Met, judged_by: &Arc<Snapshot>) {
+    pub(crate) fn judge_anew(&self, met: Met, judged_by: &Weak<Snapshot>) {
         let snapshot = self.snapshot();
-        if !Arc::ptr_eq(&snapshot, judged_by) {
+        if !Weak::ptr_eq(&Arc::downgrade(&snapshot), judged_by) {
             self.tables.borrow_mut().judge(met, &snapshot);
         }
     }
@@ -97,10 +97,6 @@ fn forbidden(snapshot: &Snapshot, pod: &LocalPod, connection: &Connection) -> Op
         destination: connection.hbone_destination.unwrap_or(connection.destination),
         workload,
     };
-    let verdict = mesh::authorise(snapshot, &inbound);
-    let ends = match &verdict.decision {
-        Decision::Allow { .. } | Decision::Deny(Denial::UnknownPolicy { .. }) => false,
-        Decision::Deny(Denial::Denied { .. } | Denial::NotAllowed) => true,
-    };
-    ends.then_some(verdict)
+    let verdict = mesh::authorise_by_known(snapshot, &inbound);
+    matches!(verdict.decision, Decision::Deny(_)).then_some(verdict)
 }

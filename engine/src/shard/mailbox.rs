@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::ArrayQueue;
@@ -22,6 +23,17 @@ const COMMANDS_MAX: usize = 1024;
 /// Observations that the control thread has not taken yet; beyond it the oldest are counted as lost, since a log must not
 /// slow the traffic down. Two or more for each connection.
 const OBSERVATIONS_MAX: usize = 32 * 1024;
+
+/// Of these, how many may wait before what can be told later is kept back: a round of progress over many connections
+/// must not push out what is told once.
+const OFFERS_MAX: usize = OBSERVATIONS_MAX / 2;
+
+/// How long a shard that ends waits, all in all, for whoever takes its observations. Nobody takes them any more when the
+/// engine is dropped without having been cut.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between two looks whether there is room for the last words: long enough for a reader to take thousands.
+const LAST_WORDS_PAUSE: Duration = Duration::from_millis(1);
 
 /// Old snapshots on their way back to be dropped.
 const SNAPSHOTS_MAX: usize = 64;
@@ -114,14 +126,23 @@ impl Mailbox {
         }
     }
 
-    /// From the control thread: waits while the shard is behind.
+    /// From the control thread: waits while the shard is behind. A shard that has ended drops the command, and with it the
+    /// answer that somebody may wait for.
     pub(crate) fn send(&self, mut command: Command) {
         while let Err(back) = self.commands.push(command) {
+            if self.has_ended() {
+                return;
+            }
             command = back;
             self.doorbell.ring();
             std::thread::yield_now();
         }
         self.doorbell.ring();
+        // Either the shard that ends sees the command, or this sees that it has ended.
+        fence(Ordering::SeqCst);
+        if self.has_ended() {
+            self.drop_commands();
+        }
     }
 
     /// From another shard, which must not wait: a full mailbox gives the command back.
@@ -157,8 +178,15 @@ impl Mailbox {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Nobody reads commands from now on: those that wait are dropped.
     pub(crate) fn set_ended(&self) {
         self.ended.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        self.drop_commands();
+    }
+
+    fn drop_commands(&self) {
+        while self.commands.pop().is_some() {}
     }
 
     pub(crate) fn set_idle(&self) {
@@ -188,11 +216,26 @@ impl Reports {
         self.waker.wake();
     }
 
-    /// The same for what can be told later as well: false if there is no room for it now.
+    /// The same for what can be told later as well: false if too much waits now.
     pub(crate) fn offer(&self, observation: Observation) -> bool {
+        if self.observations.len() >= OFFERS_MAX {
+            return false;
+        }
         let taken = self.observations.push(observation).is_ok();
         self.waker.wake();
         taken
+    }
+
+    /// The same for the last words of a shard, which has nothing else to do: waits for room, for a while.
+    pub(crate) fn observed_at_last(&self, observations: impl Iterator<Item = Observation>) {
+        let deadline = Instant::now() + LAST_WORDS_TIMEOUT;
+        for observation in observations {
+            while self.observations.is_full() && Instant::now() < deadline {
+                self.waker.wake();
+                std::thread::sleep(LAST_WORDS_PAUSE);
+            }
+            self.observed(observation);
+        }
     }
 
     pub(crate) async fn next_observation(&self) -> Observation {
@@ -270,5 +313,62 @@ impl<T> Drop for Answer<T> {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::SocketAddr;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+    use crate::observe::{Connection, ConnectionId, Direction, Record, Traffic};
+
+    fn record() -> Record {
+        let id = ConnectionId { shard: 0, sequence: 1 };
+        let address = SocketAddr::from(([10, 0, 0, 1], 80));
+        Record::new(Connection::new(id, Direction::Inbound, address, address), Instant::now())
+    }
+
+    fn closed() -> Observation {
+        record().closed(Traffic::default(), Instant::now(), None)
+    }
+
+    fn next(reports: &Reports) -> Option<Observation> {
+        block_on(poll_once(reports.next_observation()))
+    }
+
+    #[test]
+    fn what_can_be_told_later_leaves_room_for_what_is_told_once() {
+        let reports = Reports::default();
+        let offered = (0..OBSERVATIONS_MAX).filter(|_| reports.offer(closed())).count();
+        assert_eq!(offered, OBSERVATIONS_MAX / 2);
+        (0..OBSERVATIONS_MAX / 2).for_each(|_| reports.observed(closed()));
+        assert_eq!(reports.lost(), 0);
+        reports.observed(closed());
+        assert_eq!(reports.lost(), 1);
+        assert!(!reports.offer(closed()));
+    }
+
+    #[test]
+    fn the_last_words_wait_for_whoever_takes_them() {
+        let reports = Arc::new(Reports::default());
+        let shard = {
+            let reports = Arc::clone(&reports);
+            let words = (0..OBSERVATIONS_MAX + 100).map(|_| closed());
+            std::thread::spawn(move || reports.observed_at_last(words))
+        };
+        let mut heard = 0;
+        while heard < OBSERVATIONS_MAX + 100 {
+            match next(&reports) {
+                Some(_) => heard += 1,
+                None => std::thread::yield_now(),
+            }
+            assert_eq!(reports.lost(), 0);
+        }
+        shard.join().unwrap();
     }
 }

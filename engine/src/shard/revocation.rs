@@ -52,7 +52,9 @@ impl Tables {
             return;
         }
         for relay in self.relays.keys() {
-            if let Some(relay) = self.relays.get_mut(relay).filter(|relay| relay.tunnel == key) {
+            let relay = self.relays.get_mut(relay);
+            // One that is complete outlives the tunnel, and nothing goes wrong with it.
+            if let Some(relay) = relay.filter(|relay| relay.tunnel == key && !relay.is_complete()) {
                 relay.record.set_flag(ResponseFlag::CertRevoked);
             }
         }

@@ -14,6 +14,7 @@
 
 mod alert;
 mod bundle;
+mod chain;
 mod credentials;
 mod error;
 mod facts;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use alert::Alert;
 pub use bundle::{BundleError, TrustBundle};
+pub(crate) use chain::PeerChain;
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{CertificateFault, Fault, TlsError};
 pub use facts::CertificateFacts;
@@ -39,7 +41,6 @@ pub use limits::{RECORD_DATA_MAX_BYTES, RECORD_LENGTH_MAX_BYTES};
 pub use record::{
     Opened, RECORD_OVERHEAD_BYTES, RecordBuffer, RecordError, RecordOpener, RecordSealer, Records,
 };
-pub(crate) use revocations::PeerChain;
-pub use revocations::{Revocations, RevocationsError};
+pub use revocations::{Revocations, RevocationsError, UnusableList};
 pub use suite::Suite;
 pub use utc::Utc;

@@ -2,25 +2,26 @@
 //!
 //! As the contract (reference: TLS) has it, the whole chain is checked, a certificate that no list speaks of is good, and
 //! a list that is out of date still counts: who was revoked stays revoked, and a distribution that stands still must not
-//! stop the mesh. A list that is not signed by the issuer it names says nothing.
+//! stop the mesh. A list that is not signed by the issuer it names says nothing: its name can be anybody's.
+//!
+//! A list of the right issuer that can't be used, because its issuer may not sign lists (RFC 5280 §6.3.3 f) or its
+//! signature is of a kind we do not know, takes nothing back either: to that RFC it is no list, and of whom no list
+//! speaks is good. It is a mistake of whoever runs the authority all the same, and nobody is revoked where they believe to
+//! have done it; so it is [told](Revocations::unusable), and the log names the issuer. Refusing instead would
+//! close the mesh of everybody below that issuer by a file meant for one.
 //!
 //! A chain is checked when its handshake is over and before a byte of the tunnel is read, and again whenever the lists
 //! change; so the lists are no part of any rustls configuration.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
 
+use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use thiserror::Error;
-use webpki::{
-    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
-    RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
-};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 
-use super::credentials::Credentials;
-use super::verify::PeerVerifier;
+use super::chain::{PeerChain, Says};
 
 /// Lists of one file: those of a root and some intermediates, of several trust domains. Each that speaks of an issuer in
 /// a chain costs every handshake two signatures.
@@ -29,7 +30,7 @@ const LISTS_MAX: usize = 64;
 /// The lists that count at one moment. None, where there are none yet.
 #[derive(Default)]
 pub struct Revocations {
-    lists: Vec<CertRevocationList<'static>>,
+    lists: Vec<List>,
 }
 
 /// Why lists can't be read.
@@ -47,14 +48,20 @@ pub enum RevocationsError {
     TooMany { count: usize },
 }
 
-/// The chain by which a peer was believed, kept with its tunnel. A handshake takes no more than 64 KiB of a peer, so it
-/// is not longer than that.
-pub(crate) struct PeerChain {
-    certificates: Vec<CertificateDer<'static>>,
-    usage: KeyUsage,
-    verifier: Arc<PeerVerifier>,
-    /// When it was verified: what expired since then does not hide what was revoked.
-    verified: UnixTime,
+/// A list that speaks of an issuer in a chain that was checked, and could not be used.
+#[derive(Clone, Copy, Debug)]
+pub struct UnusableList<'l> {
+    /// Its place in the file, from one.
+    pub position: usize,
+    /// Who issued it: the relative distinguished names of an X.501 Name in DER, one after the other.
+    pub issuer: &'l [u8],
+    pub cause: &'l str,
+}
+
+struct List {
+    list: CertRevocationList<'static>,
+    /// Why it could not be used when it was needed. Set by whichever shard needed it first.
+    fault: OnceLock<String>,
 }
 
 // === impl Revocations ===
@@ -93,66 +100,57 @@ impl Revocations {
         self.lists.is_empty()
     }
 
-    fn list(position: usize, der: &[u8]) -> Result<CertRevocationList<'static>, RevocationsError> {
+    fn list(position: usize, der: &[u8]) -> Result<List, RevocationsError> {
         OwnedCertRevocationList::from_der(der)
-            .map(CertRevocationList::from)
+            .map(|list| List { list: list.into(), fault: OnceLock::new() })
             .map_err(|cause| RevocationsError::Unreadable { position, cause: cause.to_string() })
+    }
+
+    /// The lists that could not be used when they were needed, so far.
+    pub fn unusable(&self) -> impl Iterator<Item = UnusableList<'_>> {
+        self.lists.iter().enumerate().filter_map(|(at, List { list, fault })| {
+            Some(UnusableList { position: at + 1, issuer: list.issuer(), cause: fault.get()? })
+        })
     }
 
     /// Whether a certificate of the chain was taken back.
     pub(crate) fn revoke(&self, chain: &PeerChain) -> bool {
-        let parsed: Vec<_> = chain.certificates.iter().flat_map(EndEntityCert::try_from).collect();
-        let concerns = |list: &CertRevocationList<'_>| {
-            parsed.iter().any(|certificate| certificate.issuer() == list.issuer())
-        };
+        if chain.is_unbelievable() {
+            return true;
+        }
+        let mut concerned = self.lists.iter().filter(|list| chain.is_issued_by(list.list.issuer()));
         // One by one: of several lists of one issuer webpki asks the first only.
-        self.lists.iter().filter(|list| concerns(list)).any(|list| chain.is_revoked_by(list))
+        concerned.any(|list| list.revokes(chain))
+    }
+}
+
+impl List {
+    fn revokes(&self, chain: &PeerChain) -> bool {
+        match chain.ask(&self.list) {
+            Says::Nothing => false,
+            Says::Revoked => true,
+            Says::Unusable(error) => {
+                self.fault.get_or_init(|| cause(&error));
+                false
+            }
+        }
+    }
+}
+
+/// Why a list can't be used, with what to do.
+fn cause(error: &webpki::Error) -> String {
+    match error {
+        webpki::Error::IssuerNotCrlSigner => {
+            "the key usage of its issuer's certificate does not allow it to sign \
+            revocation lists (cRLSign): issue that certificate again with it"
+                .to_owned()
+        }
+        error => format!("its signature can't be checked ({error}): sign it with ECDSA, Ed25519 or RSA"),
     }
 }
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revocations").field("lists", &self.lists.len()).finish()
-    }
-}
-
-// === impl PeerChain ===
-
-impl PeerChain {
-    /// What a client showed to `credentials`, which are the server's.
-    pub(crate) fn of_client(credentials: &Credentials, certificates: Vec<CertificateDer<'static>>) -> Self {
-        Self::new(credentials, certificates, KeyUsage::client_auth())
-    }
-
-    /// What a server showed to `credentials`, which are the client's.
-    pub(crate) fn of_server(credentials: &Credentials, certificates: Vec<CertificateDer<'static>>) -> Self {
-        Self::new(credentials, certificates, KeyUsage::server_auth())
-    }
-
-    fn new(credentials: &Credentials, certificates: Vec<CertificateDer<'static>>, usage: KeyUsage) -> Self {
-        let verified = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            certificates,
-            usage,
-            verifier: Arc::clone(&credentials.verifier),
-            verified: UnixTime::since_unix_epoch(verified),
-        }
-    }
-
-    fn is_revoked_by(&self, list: &CertRevocationList<'_>) -> bool {
-        let lists = [list];
-        let Ok(options) = RevocationOptionsBuilder::new(&lists) else { return false };
-        let options = options
-            .with_depth(RevocationCheckDepth::Chain)
-            .with_status_policy(UnknownStatusPolicy::Allow)
-            .with_expiration_policy(ExpirationPolicy::Ignore)
-            .build();
-        self.verifier.is_revoked(&self.certificates, self.usage, self.verified, options)
-    }
-}
-
-impl fmt::Debug for PeerChain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerChain").field("certificates", &self.certificates.len()).finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage, RevocationOptions};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::bundle::TrustBundle;
 use super::error::{CertificateFault, quote};
@@ -39,31 +39,30 @@ impl PeerVerifier {
         usage: KeyUsage,
         now: UnixTime,
     ) -> Result<(), CertificateFault> {
+        self.believe(leaf, intermediates, usage, now, |_path| ())
+    }
+
+    /// Verifies, and gives what `keep` makes of the way to a root that was found.
+    pub(super) fn believe<T>(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        now: UnixTime,
+        keep: impl FnOnce(&VerifiedPath<'_>) -> T,
+    ) -> Result<T, CertificateFault> {
         let trust_domain = workload_of(leaf)?.trust_domain;
         let anchors = self.bundle.anchors(&trust_domain).ok_or_else(|| self.foreign(&trust_domain))?;
         // A usage that the leaf does not restrict is allowed: the certificates of Cilium's own CA have neither KeyUsage
         // nor ExtendedKeyUsage.
         parse(leaf)?
             .verify_for_usage(self.algorithms.all, anchors, intermediates, now, usage, None, None)
-            .map(|_path| ())
+            .map(|path| keep(&path))
             .map_err(|error| fault(error, &trust_domain))
     }
 
-    /// Whether these lists take back a certificate of a chain that we believed at `then`.
-    pub(super) fn is_revoked(
-        &self,
-        chain: &[CertificateDer<'_>],
-        usage: KeyUsage,
-        then: UnixTime,
-        lists: RevocationOptions<'_>,
-    ) -> bool {
-        let Some((leaf, intermediates)) = chain.split_first() else { return false };
-        let (Ok(workload), Ok(certificate)) = (workload_of(leaf), parse(leaf)) else { return false };
-        let Some(anchors) = self.bundle.anchors(&workload.trust_domain) else { return false };
-        let all = self.algorithms.all;
-        let verified =
-            certificate.verify_for_usage(all, anchors, intermediates, then, usage, Some(lists), None);
-        matches!(verified, Err(webpki::Error::CertRevoked))
+    pub(super) fn algorithms(&self) -> WebPkiSupportedAlgorithms {
+        self.algorithms
     }
 
     fn foreign(&self, presented: &TrustDomain) -> CertificateFault {

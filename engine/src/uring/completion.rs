@@ -31,7 +31,8 @@ pub enum Completion {
         result: Received,
         more: bool,
     },
-    /// The whole buffer was sent, or an error ended it. `buffer[sent..]` was not taken by the socket.
+    /// The part of the buffer that was to be sent was sent, or an error ended it. `sent` is a place in the whole buffer:
+    /// what lies between it and the end of the part was not taken by the socket.
     Sent {
         token: Token,
         buffer: Vec<u8>,

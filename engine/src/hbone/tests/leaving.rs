@@ -58,6 +58,18 @@ fn a_second_call_ends_the_round_trip() {
 }
 
 #[test]
+fn a_server_that_leaves_now_announces_nothing() {
+    let mut rig = Rig::server();
+    rig.open_and_answer(7);
+    rig.session.leave_now(&mut rig.out);
+    let written = rig.written();
+    assert_eq!((goaways(&written), written.len()), (vec![(7, NO_ERROR)], 1));
+    assert_eq!((rig.session.is_draining(), rig.session.takes_latecomers()), (true, false));
+    rig.session.leave_now(&mut rig.out);
+    assert!(rig.written().is_empty(), "said already");
+}
+
+#[test]
 fn with_an_error_code_nothing_is_taken_any_more() {
     let mut rig = Rig::server();
     rig.open_and_answer(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_lite::future::{block_on, poll_once};
 
 use super::fixture::{App, Connection, Peer, Told, Took, Transfer, Turned, World, established, tcp_pair};
-use crate::hbone::ErrorCode;
+use crate::hbone::{ErrorCode, Request, StreamId};
 use crate::observe::ResponseFlag;
 use crate::pool::Side;
 use crate::relay::Opened;
@@ -162,10 +162,57 @@ fn goaway_without_streams_ends_the_tunnel() {
         let mut world = World::with_peer(side);
         world.far.goaway(ErrorCode::NO_ERROR);
         world.until("the tunnel ends", |world| world.far.saw(&Told::Closed));
+        assert!(!world.far.saw(&Told::Announced), "nobody is waited for");
         world.far.shut_down();
         world.until("everything is gone", |world| world.near.is_empty());
         world.end();
     }
+}
+
+#[test]
+fn a_peer_that_does_not_answer_holds_a_drain_up_for_a_moment_only() {
+    let mut world = World::with_peer(Side::Server);
+    let key = world.near.tunnel;
+    let heartbeat = world.near.tunnel().heartbeat.timer;
+    world.near.tables.draining = true;
+    world.near.tables.drain_tunnel(key);
+    assert!(world.near.tunnel().is_live(), "streams may be on their way");
+    assert_ne!(world.near.tunnel().heartbeat.timer, heartbeat, "it would be long");
+    // The time is over; the peer has heard nothing yet.
+    world.near.tables.tunnel_tick(key);
+    assert!(!world.near.tunnel().is_live());
+    world.until("the tunnel ends", |world| world.far.saw(&Told::Closed));
+    assert!(world.far.saw(&Told::GoAway(ErrorCode::NO_ERROR)));
+    world.end();
+}
+
+#[test]
+fn one_with_a_stream_takes_no_latecomers_after_that_moment() {
+    let mut world = World::with_peer(Side::Server);
+    let (mut app, _, stream) = world.connect_from_peer();
+    let key = world.near.tunnel;
+    world.near.tables.drain_tunnel(key);
+    world.near.tables.tunnel_tick(key);
+    assert!(world.near.tunnel().is_live());
+    assert!(!world.near.tunnel().session.takes_latecomers());
+    assert!(world.near.tunnel().heartbeat.timer.is_some(), "its heart goes on beating");
+    world.far.send(stream, b"go on");
+    assert_eq!(sees(&mut world, &mut app), Took::Bytes(b"go on".to_vec()));
+    drop(app);
+    world.end();
+}
+
+#[test]
+fn a_tunnel_that_ends_takes_no_request_that_came_with_its_end() {
+    let mut world = World::with_peer(Side::Server);
+    let key = world.near.tunnel;
+    world.near.tables.end_tunnel(key, "over");
+    let (method, authority) = ("CONNECT".into(), "10.0.0.1:80".into());
+    let request = Request { method, authority, ..Request::default() };
+    world.near.tables.stream_requested(key, StreamId::from_bits(1), Box::new(request), false);
+    assert!(world.near.tables.relays.is_empty());
+    assert!(world.near.tables.requested.is_empty());
+    world.end();
 }
 
 #[test]
@@ -244,7 +291,7 @@ fn a_drained_server_finishes_what_runs_and_takes_what_was_on_its_way() {
     world.near.tables.drain_tunnel(key);
     // Sent before the peer can know.
     let (mut late_app, _, late) = world.connect_from_peer();
-    world.until("the peer knows", |world| world.far.saw(&Told::GoAway(ErrorCode::NO_ERROR)));
+    world.until("the peer knows", |world| world.far.saw(&Told::Announced));
     for (stream, app) in [(stream, &mut app), (late, &mut late_app)] {
         world.far.send(stream, b"go on");
         assert_eq!(sees(&mut world, app), Took::Bytes(b"go on".to_vec()));

@@ -6,6 +6,7 @@ use super::bench::{APP_PORT, Bench};
 use crate::mesh::fixture::{policy, rule};
 use crate::mesh::{Action, Change, Decision, Denial, Match, Policy, Scope, Values, Workload};
 use crate::observe::{Direction, ResponseFlag};
+use crate::pool::Side;
 use crate::relay::tests::fixture::{App, Took};
 
 /// Denies what goes to a port of the server.
@@ -99,6 +100,44 @@ fn a_policy_that_begins_to_select_the_workload_judges_and_one_that_has_not_come_
 }
 
 #[test]
+fn a_policy_that_has_not_come_shields_nobody_from_one_that_has() {
+    let allow = |port| Policy { action: Action::Allow, ..deny(port) };
+    for (known, cuts) in [(allow(APP_PORT), false), (allow(APP_PORT + 1), true), (deny(APP_PORT), true)] {
+        let mut bench = Bench::new();
+        let (mut caller, mut called) = bench.connect();
+        let server = Arc::clone(bench.server.workload_in(&bench.shard.snapshot()).unwrap());
+        let selected =
+            Workload { authorization_policies: vec!["shop/late".into()], ..Workload::clone(&server) };
+        publish(&bench, Change::UpsertWorkload(Arc::new(selected)));
+        publish(&bench, Change::UpsertPolicy(Arc::new(known)));
+        bench.until("all are judged", |bench| !is_judging(bench));
+        if cuts {
+            are_reset(&mut bench, &caller, &called);
+        } else {
+            works(&mut bench, &mut caller, &mut called);
+        }
+        bench.end();
+    }
+}
+
+#[test]
+fn who_is_cut_is_told_in_the_same_turn() {
+    let mut bench = Bench::new();
+    let (caller, called) = bench.connect();
+    publish(&bench, Change::UpsertPolicy(Arc::new(deny(APP_PORT))));
+    // Nothing wakes the shard after this one.
+    bench.turn();
+    assert!(!is_judging(&bench));
+    let unsaid = |bench: &Bench| {
+        let tables = bench.shard.tables.borrow();
+        tables.tunnels.values().any(|tunnel| tunnel.facts.side == Side::Server && tunnel.dirty)
+    };
+    assert!(!unsaid(&bench), "the reset waits for whatever comes next");
+    are_reset(&mut bench, &caller, &called);
+    bench.end();
+}
+
+#[test]
 fn a_connection_that_comes_to_stand_after_the_change_is_judged_by_it() {
     let mut bench = Bench::new();
     let (first, second) = bench.connect();
@@ -110,7 +149,10 @@ fn a_connection_that_comes_to_stand_after_the_change_is_judged_by_it() {
         };
         tables.relays.values().any(connecting)
     });
+    let old = Arc::downgrade(&bench.shard.snapshot());
     publish(&bench, Change::UpsertPolicy(Arc::new(deny(APP_PORT))));
+    bench.shard.reports.drop_retired();
+    assert!(old.upgrade().is_none(), "who waits for an application would free it on the shard");
     // The whole round, before the connection stands.
     while bench.shard.judge_again() {}
     bench.until("it is reset", |_| caller.is_reset());

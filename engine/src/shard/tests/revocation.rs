@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bench::Bench;
 use crate::mesh::Snapshot;
-use crate::observe::ResponseFlag;
+use crate::observe::{Direction, ResponseFlag};
 use crate::relay::tests::fixture::{Took, credentials, revocations};
 use crate::tls::Revocations;
 
@@ -50,6 +50,26 @@ fn an_open_tunnel_is_closed_when_either_end_is_revoked_and_no_new_one_is_made() 
         bench.until("the refusal is told of", |bench| of_handshake(bench));
         bench.end();
     }
+}
+
+#[test]
+fn a_connection_whose_stream_is_only_asked_for_has_the_same_reason() {
+    let mut bench = Bench::new();
+    publish(&bench, Arc::default());
+    let (_caller, _called) = bench.connect();
+    let waiting = bench.call();
+    bench.until("the stream is asked for", |bench| {
+        bench.shard.tables.borrow().relays.values().any(crate::relay::Relay::is_opening)
+    });
+    publish(&bench, revocations(&[&credentials()[1]]));
+    while bench.shard.verify_again() {}
+    bench.until("it is reset", |_| waiting.is_reset());
+    let outbound = |closed: &&crate::observe::Closed| closed.connection.direction == Direction::Outbound;
+    bench.until("both are told of", |bench| bench.records.iter().filter(outbound).count() == 2);
+    for closed in bench.records.iter().filter(outbound) {
+        assert_eq!(closed.flag, ResponseFlag::CertRevoked, "{closed:?}");
+    }
+    bench.end();
 }
 
 #[test]

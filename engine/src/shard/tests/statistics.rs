@@ -1,6 +1,11 @@
 //! The figures of a shard, and what each pod has open.
 
-use super::bench::Bench;
+use std::sync::Arc;
+
+use futures_lite::future::{FutureExt, block_on, poll_once};
+
+use super::super::{Answer, Command};
+use super::bench::{Bench, config, shard};
 use crate::relay::tests::fixture::{App, Took};
 
 #[test]
@@ -32,6 +37,22 @@ fn the_figures_are_those_of_the_tables() {
     bench.until("the handshake fails", |bench| figures(bench).handshakes_failed == 1);
     bench.until("the stranger is gone", |_| matches!(stranger.read(100), Took::End | Took::Reset));
     bench.end();
+}
+
+#[test]
+fn a_shard_that_has_ended_lets_nobody_wait_for_an_answer() {
+    let shard = shard(config(), Arc::default());
+    let ask = || {
+        let (answer, wait) = Answer::pair();
+        shard.mailboxes[0].send(Command::Census { answer });
+        wait
+    };
+    let before = ask();
+    shard.end();
+    let after = ask();
+    for wait in [before.boxed_local(), after.boxed_local()] {
+        assert!(matches!(block_on(poll_once(wait)), Some(None)), "it waits for ever");
+    }
 }
 
 #[test]

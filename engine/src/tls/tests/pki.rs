@@ -56,17 +56,41 @@ impl Pki {
 
     /// A leaf that an intermediate authority of ours issued.
     pub(super) fn leaf_of_intermediate(&self, name: &str) -> Leaf {
-        let intermediate_key = KeyPair::generate().unwrap();
-        let params = authority("intermediate");
-        let intermediate = params.signed_by(&intermediate_key, &self.issuer).unwrap().der().clone();
-        let below = Self {
-            trust_domain: self.trust_domain.clone(),
-            root: self.root.clone(),
-            issuer: Issuer::new(params, intermediate_key),
-        };
+        let (below, intermediate) = self.intermediate(|_| {});
         let mut leaf = below.leaf(name);
         leaf.chain.push(intermediate);
         leaf
+    }
+
+    /// An authority below this one, and its certificate with something particular about it.
+    pub(super) fn intermediate(
+        &self,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (Self, CertificateDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = authority("intermediate");
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        let below = Self {
+            trust_domain: self.trust_domain.clone(),
+            root: self.root.clone(),
+            issuer: Issuer::new(authority("intermediate"), key),
+        };
+        (below, certificate)
+    }
+
+    /// Certificates that anybody can make: authorities of the same name, each with a key of its own.
+    pub(super) fn namesakes(
+        &self,
+        count: usize,
+        change: impl Fn(&mut CertificateParams),
+    ) -> Vec<CertificateDer<'static>> {
+        let namesake = |_| {
+            let mut params = authority(&format!("root of {}", self.trust_domain));
+            change(&mut params);
+            params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        (0..count).map(namesake).collect()
     }
 
     /// The list with which this authority takes certificates back.

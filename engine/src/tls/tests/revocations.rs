@@ -1,5 +1,6 @@
 //! Which chains a revocation list takes back.
 
+use rcgen::{KeyUsagePurpose, date_time_ymd};
 use rustls::pki_types::CertificateDer;
 
 use super::pki::{Leaf, Pki};
@@ -9,8 +10,7 @@ use crate::tls::{PeerChain, Revocations, RevocationsError};
 fn revoked(pki: &Pki, leaf: &Leaf, lists: &str) -> bool {
     let us = pki.credentials("us");
     let revocations = Revocations::parse(lists.as_bytes()).unwrap();
-    let chain = || -> Vec<CertificateDer<'static>> { leaf.chain.clone() };
-    let verdicts = [PeerChain::of_client(&us, chain()), PeerChain::of_server(&us, chain())]
+    let verdicts = [PeerChain::of_client(&us, &leaf.chain), PeerChain::of_server(&us, &leaf.chain)]
         .map(|chain| revocations.revoke(&chain));
     assert_eq!(verdicts[0], verdicts[1]);
     verdicts[0]
@@ -45,8 +45,62 @@ fn a_list_takes_back_what_its_issuer_says_and_nothing_else() {
         assert_eq!(revoked(&pki, leaf, &lists), expected, "{says}");
     }
     let der = Revocations::parse(pki.revoke(&[&bad.chain[0]]).der()).unwrap();
-    assert!(der.revoke(&PeerChain::of_client(&pki.credentials("us"), bad.chain)), "a list in DER");
-    assert!(!Revocations::default().revoke(&PeerChain::of_client(&pki.credentials("us"), good.chain)));
+    assert!(der.revoke(&PeerChain::of_client(&pki.credentials("us"), &bad.chain)), "a list in DER");
+    assert!(!Revocations::default().revoke(&PeerChain::of_client(&pki.credentials("us"), &good.chain)));
+}
+
+#[test]
+fn nothing_that_a_peer_adds_to_its_chain_hides_what_was_revoked() {
+    let pki = Pki::new("cluster.local");
+    let [good, bad] = ["good", "bad"].map(|name| pki.leaf(name));
+    let list = pki.revoke(&[&bad.chain[0]]).pem().unwrap();
+    let expired = pki.namesakes(1, |params| params.not_after = date_time_ymd(2020, 1, 1));
+    let crowd = pki.namesakes(12, |_| {});
+    for (says, added) in [("an expired namesake of the issuer", expired), ("a crowd of them", crowd)] {
+        for (leaf, expected) in [(&good, false), (&bad, true)] {
+            let chain = leaf.chain.iter().chain(&added).cloned().collect();
+            let longer = Leaf { chain, key: leaf.key.clone_key() };
+            assert_eq!(revoked(&pki, &longer, &list), expected, "{says}");
+        }
+    }
+}
+
+#[test]
+fn a_chain_that_is_not_believed_counts_as_revoked() {
+    let (pki, other) = (Pki::new("cluster.local"), Pki::new("cluster.local"));
+    assert!(revoked(&pki, &other.leaf("stranger"), &other.revoke(&[]).pem().unwrap()));
+}
+
+#[test]
+fn a_list_of_an_issuer_that_may_sign_none_takes_nothing_back_and_is_told() {
+    let pki = Pki::new("cluster.local");
+    let leaf = |usages: &[KeyUsagePurpose]| {
+        let (below, intermediate) = pki.intermediate(|params| params.key_usages = usages.to_vec());
+        let mut leaf = below.leaf("below");
+        leaf.chain.push(intermediate);
+        (leaf, below)
+    };
+    for (usages, revokes) in [
+        (&[KeyUsagePurpose::KeyCertSign][..], false),
+        (&[KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign], true),
+        (&[], true),
+    ] {
+        let (leaf, below) = leaf(usages);
+        let lists = pki.revoke(&[]).pem().unwrap() + &below.revoke(&[&leaf.chain[0]]).pem().unwrap();
+        let lists = Revocations::parse(lists.as_bytes()).unwrap();
+        assert_eq!(lists.unusable().count(), 0, "nobody has needed it");
+        let chain = PeerChain::of_client(&pki.credentials("us"), &leaf.chain);
+        for _ in 0..2 {
+            assert_eq!(lists.revoke(&chain), revokes, "{usages:?}");
+            let told: Vec<_> = lists.unusable().collect();
+            assert_eq!(told.len(), usize::from(!revokes), "{told:?}");
+            for list in told {
+                assert_eq!(list.position, 2);
+                assert!(list.issuer.ends_with(b"intermediate"), "{list:?}");
+                assert!(list.cause.contains("cRLSign"), "{list:?}");
+            }
+        }
+    }
 }
 
 #[test]
