@@ -394,7 +394,7 @@ fn to_a_workload_that_could_not_be_read() {
         .workload(source())
         .workload(unreadable(tcp(workload_at("plain", "10.0.0.2"))))
         .workload(unreadable(endpoint_of("endpoint", "10.0.0.3", "shop/cart", &[])))
-        .service(service_at("shop/cart", "10.1.0.1"));
+        .service(service_at("shop/cart", "/10.1.0.1"));
     for (destination, uid) in
         [("10.0.0.2:80", "plain"), ("10.0.0.3:80", "endpoint"), ("10.1.0.1:80", "endpoint")]
     {
