@@ -83,9 +83,9 @@ impl Site {
         let client = lab.add_pod(&node, PodSpec::new("client"))?;
         let server = lab.add_pod(&node, PodSpec::new("server"))?;
         let directory = Run::current()?.unique_directory("pods")?;
-        config::write_xds(&directory.join("local.yaml"), &lab, None, &Extra::default())?;
         let places = (0..PLACES).map(|at| lab.add_pod(&node, PodSpec::new(&format!("place{at}"))));
         let places = places.collect::<Result<Vec<_>>>()?;
+        config::write_xds(&directory.join("local.yaml"), &lab, None, &Extra::default())?;
         let agent = NodeAgent::listen(&directory.join("zds.sock"))?;
         let proxy = start_proxy(plan, &node, &directory)?;
         let connection = agent.accept()?;
@@ -114,7 +114,7 @@ impl Site {
         let (mut listening, mut accepted) = (Vec::new(), Vec::new());
         for number in 0..plan.pods {
             let place = &self.places[number % self.places.len()];
-            let pod = Announcement { uid: format!("pod-{number}"), ..Announcement::of(place)? };
+            let pod = Announcement::of(place)?;
             thread::sleep(plan.pause);
             let begin = Instant::now();
             self.connection.add(&pod)?.expect_ack()?;
