@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use engine::engine::{Engine, EngineError};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use rustix::process::setpriority_process;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -37,6 +38,9 @@ use crate::telemetry::Telemetry;
 pub use crate::channel::HeaderError;
 pub use crate::http::{BindError, Endpoint};
 pub use crate::sources::SourceError;
+
+/// The nice value of the control thread: a ninth of a shard's share of a contended core.
+const CONTROL_NICE: i32 = 10;
 
 /// Panics within the time below that end the process: one may be a bad input, a series is a broken program.
 const PANICS_MAX: usize = 3;
@@ -173,6 +177,7 @@ struct Work<P> {
 impl<P: DataPlane> Work<P> {
     fn supervise(self) -> Ended {
         pin(self.environment.control_core);
+        step_back();
         let ended = until_ended(Restarts::default(), || self.may_retry(), || self.run());
         if ended == Ended::GaveUp {
             let drained = catch_unwind(AssertUnwindSafe(|| self.drain_alone()));
@@ -343,6 +348,15 @@ fn pin(core: Option<usize>) {
     let pinned = mask.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &mask));
     if let Err(error) = pinned {
         warn!(core, %error, "the control thread is not pinned");
+    }
+}
+
+/// Lets the shards go first where there are not enough cores: a large push would hold them up for slices of the
+/// scheduler otherwise (docs/perf/control-plane.md).
+fn step_back() {
+    // Linux takes "this process" for the calling thread.
+    if let Err(error) = setpriority_process(None, CONTROL_NICE) {
+        warn!(%error, "the control thread keeps the priority of the shards");
     }
 }
 
