@@ -16,7 +16,7 @@ use crate::crl::Crl;
 use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
 use crate::local::{LocalError, LocalMesh, PodsFile};
 use crate::pods::{Pods, Running};
-use crate::reconciler::{Latest, MeshFeed, PodFeed, Reconciler};
+use crate::reconciler::{Latest, MeshFeed, MeshUpdate, PodFeed, Reconciler};
 use crate::status::Status;
 use crate::succession::Succession;
 use crate::waits::watch_over;
@@ -61,7 +61,11 @@ pub(crate) async fn open(
     let (wants, wanted) = watch::channel(Wants::new());
     let (events, certificates) = mpsc::channel(CERTIFICATE_EVENTS_MAX);
     let mut pods = Pods::new(known.running.clone(), known.status.clone());
-    let mesh = mesh_feed(environment, known, &mut clients)?;
+    let mut mesh = mesh_feed(environment, known, &mut clients)?;
+    let first = match mesh {
+        MeshFeed::Local(_) => mesh.next().await?,
+        MeshFeed::Plane(_) => MeshUpdate::default(),
+    };
     let pod_feed = pod_feed(environment, known, &mut pods, &mut clients).await?;
     match &environment.certificates {
         CertificateSettings::Embedded(settings) => {
@@ -102,10 +106,7 @@ pub(crate) async fn open(
         counted: (0, 0),
         synced: known.status.read(|state| state.synced),
     };
-    if matches!(reconciler.mesh, MeshFeed::Local(_)) {
-        let update = reconciler.mesh.next().await?;
-        reconciler.take_mesh(update);
-    }
+    reconciler.take_mesh(first);
     Ok((reconciler, clients))
 }
 

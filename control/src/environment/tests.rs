@@ -257,6 +257,8 @@ fn values_out_of_bounds_are_refused() {
         ("TRUST_DOMAIN", "Cluster.Local"),
         ("READINESS_BIND_ADDRESS", "localhost"),
         ("RUST_LOG", "access=loud"),
+        ("RUST_LOG", "warning"),
+        ("RUST_LOG", "info,chatty"),
         ("LOG_FORMAT", "xml"),
         ("PROXY_CONFIG", "concurrency: many"),
         ("LOCALHOST_APP_TUNNEL", "x"),

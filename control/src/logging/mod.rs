@@ -9,7 +9,7 @@ mod writer;
 use std::io;
 
 use thiserror::Error;
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -45,6 +45,15 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
 
 /// Whether a filter can be read; if not, why.
 pub fn check_filter(text: &str) -> Result<(), String> {
+    // A word alone is a level: as the name of a target, which it could also be, it would silence everything else.
+    let word = text.split(',').map(str::trim).find(|part| {
+        !part.is_empty() && !part.contains(['=', '[', ':']) && part.parse::<LevelFilter>().is_err()
+    });
+    if let Some(word) = word {
+        return Err(format!(
+            "{word} is no level: must be off, error, warn, info, debug or trace, or TARGET=LEVEL"
+        ));
+    }
     EnvFilter::try_new(text)
         .map(|_| ())
         .map_err(|error| format!("must be a log filter such as info or info,access=off ({error})"))
