@@ -71,7 +71,9 @@ fn who_gets_no_certificate_is_refused_until_there_is_one() {
     let (mut mesh, client, server) = start(&plane);
     let _echo = Server::start(&server.netns, PORT, Service::Echo).unwrap();
     assert!(call(&client, &server).is_err(), "nothing goes in plaintext");
-    mesh.process(0).wait_for_line(&["no certificate; connections are refused", "did not answer in time"], CHANGE_TIMEOUT).unwrap();
+    mesh.process(0)
+        .wait_for_line(&["no certificate; connections are refused", "did not answer in time"], CHANGE_TIMEOUT)
+        .unwrap();
     plane.sign(Signing::Checking);
     wait_until("a certificate", CHANGE_TIMEOUT, || Ok(call(&client, &server).ok())).unwrap();
 }
