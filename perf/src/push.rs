@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &PushArguments) -> Result<()> {
     ensure!(testkit::run::is_root(), "network namespaces need root");
     let machine = Machine::describe()?;
     let Machine { date, kernel, cpu, cores, load_average, .. } = &machine;
-    let mut report = format!("{date}, {cpu}, {cores} cores, Linux {kernel}, load {load_average}\n\n{HEAD}");
+    let mut report = format!("{date}, {cpu}, {cores} cores, {kernel}, load {load_average}\n\n{HEAD}");
     for number in 0..arguments.rounds {
         let round = Round::measure(arguments).with_context(|| format!("round {number}"))?;
         report += &round.row();
