@@ -38,7 +38,8 @@ async fn a_pod_that_has_not_started_is_looked_at_until_it_has() {
     scene.pods.run("cart", &[0, 9]);
     let started = Instant::now();
     assert_eq!(scene.svid_stream().await.asked.pid, 9);
-    assert!(started.elapsed() <= Duration::from_secs(2));
+    // Two seconds at most, and what the clock's wheel rounds up; a pause that had grown would be thirty.
+    assert!(started.elapsed() < Duration::from_secs(3));
 }
 
 /// The number was another process's by the time the agent looked at it: what came is not used.
