@@ -1,0 +1,141 @@
+//! A run as it is written down: what was measured, on what, and every sample. The JSON of a report is this and nothing
+//! else; tables, charts, comparisons and the gate are made from it. docs/perf/schema.md describes it for others.
+
+pub(crate) mod figure;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Machine;
+
+/// Raised when an older reader would misunderstand a newer file.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// Everything of one run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Run {
+    pub(crate) schema: u32,
+    pub(crate) machine: Machine,
+    pub(crate) plan: Plan,
+    /// In the order of the report.
+    pub(crate) targets: Vec<Subject>,
+    /// In the order of the report.
+    pub(crate) workloads: Vec<WorkloadNote>,
+    /// In the order in which they were measured.
+    pub(crate) samples: Vec<Sample>,
+    /// What was asked for and is not in the report.
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// How it was measured.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Plan {
+    /// The command line, so that it can be repeated.
+    pub(crate) command: Vec<String>,
+    pub(crate) rounds: usize,
+    /// The measured window of each workload that has no length of its own.
+    pub(crate) seconds: f64,
+    /// What runs before it and does not count.
+    pub(crate) warm_up_seconds: f64,
+    /// Worker threads of each proxy.
+    pub(crate) threads: u32,
+    /// Where client and server stand, in words: `one node to another, vxlan, MTU 1450`.
+    pub(crate) site: String,
+}
+
+/// A target as it was measured.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) build: Build,
+    pub(crate) encryption: Encryption,
+    /// What its first connection negotiated; `None` for a target that does not encrypt, or not by TLS.
+    pub(crate) suite: Option<String>,
+}
+
+/// The program behind a target.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Build {
+    /// What it says of itself.
+    pub(crate) version: String,
+    /// The beginning of the binary's SHA-256; empty where there is no binary.
+    pub(crate) sha256: String,
+    /// How it was built or is set up, where that is known.
+    pub(crate) notes: String,
+}
+
+/// What a target promises of the bytes between the pods.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Encryption {
+    /// Nothing.
+    #[default]
+    None,
+    /// All TCP between them is in connections to port 15008.
+    Tunnel,
+    /// All of it is in UDP packets to port 51820.
+    Wireguard,
+    /// Both ends are the user's, and nobody can look at the wire between them.
+    Unproven,
+}
+
+/// A workload as the report names it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct WorkloadNote {
+    pub(crate) name: String,
+    /// One sentence.
+    pub(crate) title: String,
+    /// What was run, as one could type it.
+    pub(crate) command: String,
+}
+
+/// One workload through one target in one round.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) round: usize,
+    pub(crate) target: String,
+    pub(crate) workload: String,
+    /// How long the measured window was.
+    pub(crate) seconds: f64,
+    /// By the keys of [`figure::FIGURES`]; only what has a meaning in this workload.
+    pub(crate) figures: BTreeMap<String, f64>,
+    /// The latency's curve from the smallest quantile up; empty without one.
+    pub(crate) curve: Vec<Point>,
+    pub(crate) wire: Wire,
+    pub(crate) noise: Noise,
+}
+
+/// One point of a latency curve.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Point {
+    /// From 0 to 1.
+    pub(crate) quantile: f64,
+    pub(crate) us: f64,
+}
+
+/// What crossed the client's link in the window, IP headers included.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Wire {
+    /// In TCP connections to port 15008, or UDP to port 51820.
+    pub(crate) tunnel_bytes: u64,
+    /// In other TCP connections.
+    pub(crate) plain_bytes: u64,
+}
+
+/// What else the machine did meanwhile.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Noise {
+    /// Cores that processes which are neither proxies nor generators kept busy.
+    pub(crate) foreign_cores: f64,
+    /// Cores the hypervisor gave to somebody else though we would have used them.
+    pub(crate) stolen_cores: f64,
+}
+
+/// What was asked for and could not be measured here.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct LeftOut {
+    /// A target, or `workload through target`.
+    pub(crate) what: String,
+    pub(crate) reason: String,
+}
