@@ -1,14 +1,12 @@
 //! The runner's end of a load generator.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, bail};
-use testkit::netns::Netns;
 
-use crate::cpu;
 use crate::protocol::{Reply, Request, Tally};
+use crate::site::Place;
 
 /// A running `ringway-perf peer`; killed on drop.
 #[derive(Debug)]
@@ -20,14 +18,15 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts one inside `netns`.
-    pub(crate) fn start(netns: &Netns) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    /// Starts one at `place`.
+    pub(crate) fn start(place: &Place) -> Result<Self> {
+        let program = std::env::current_exe().context("finding this program")?;
+        let mut command = place.command(&program.to_string_lossy());
         command.arg("peer").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = netns.spawn_process(&mut command)?;
+        let mut child = place.spawn(&mut command)?;
         let requests = child.stdin.take().context("no pipe to a generator")?;
         let replies = BufReader::new(child.stdout.take().context("no pipe from a generator")?);
-        Ok(Self { place: netns.name().to_owned(), child, requests, replies })
+        Ok(Self { place: place.name(), child, requests, replies })
     }
 
     /// Asks for something that has no answer but that it is done.
@@ -46,8 +45,8 @@ impl Agent {
         }
     }
 
-    pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        cpu::of_process(self.child.id())
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn ask(&mut self, request: &Request) -> Result<Reply> {

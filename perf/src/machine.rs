@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use testkit::shell;
 
-use crate::cpu;
+use crate::measure::cpu;
 
 /// Instructions that decide what encryption costs.
 const FLAGS_OF_INTEREST: [&str; 7] = ["aes", "vaes", "vpclmulqdq", "avx2", "avx512f", "sha_ni", "hypervisor"];
@@ -16,7 +16,7 @@ const FLAGS_OF_INTEREST: [&str; 7] = ["aes", "vaes", "vpclmulqdq", "avx2", "avx5
 /// A run on a machine busier than this is a trial, not a measurement.
 pub(crate) const LOAD_AVERAGE_QUIET: f64 = 0.3;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
     pub(crate) kernel: String,
@@ -31,6 +31,9 @@ pub(crate) struct Machine {
     /// Of the first core; `None` where the machine has none to choose, as most virtual ones.
     pub(crate) governor: Option<String>,
     pub(crate) clock_source: Option<String>,
+    /// What the programs that take part say of their version.
+    #[serde(default)]
+    pub(crate) tools: BTreeMap<String, String>,
     /// Of the last minute before the run.
     pub(crate) load_average: f64,
 }
@@ -52,9 +55,19 @@ impl Machine {
             mitigations: mitigations(Path::new("/sys/devices/system/cpu/vulnerabilities")),
             governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            tools: tools(),
             load_average: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default(),
         })
     }
+}
+
+/// Those that are installed.
+fn tools() -> BTreeMap<String, String> {
+    let ask = |(name, question): (&str, &str)| {
+        let answer = shell::run(&format!("{name} {question}")).ok()?;
+        Some((name.to_owned(), answer.lines().next()?.trim().to_owned()))
+    };
+    [("iperf3", "--version"), ("netperf", "-V"), ("haproxy", "-v")].into_iter().filter_map(ask).collect()
 }
 
 /// The value of `name : value` in the first line that has it.

@@ -1,28 +1,28 @@
 //! Nothing: what the kernel and the load generators can do.
 
 use anyhow::Result;
-use testkit::process::Process;
 
-use super::{Build, Target};
-use crate::pair::Pair;
+use super::{Standing, Target};
+use crate::record::{Build, Encryption};
+use crate::site::Site;
 
 #[derive(Debug)]
 pub(super) struct Direct;
 
 impl Target for Direct {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "direct"
     }
 
-    fn is_encrypted(&self) -> bool {
-        false
+    fn encryption(&self) -> Encryption {
+        Encryption::None
     }
 
     fn build(&self) -> Result<Build> {
         Ok(Build::default())
     }
 
-    fn start(&self, _: &Pair) -> Result<Vec<Process>> {
-        Ok(Vec::new())
+    fn start(&self, site: &Site) -> Result<Standing> {
+        Ok(Standing::of_pods(site))
     }
 }

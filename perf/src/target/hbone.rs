@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use testkit::process::{Process, wait_until};
-use testkit::{proxy, redirect};
+use testkit::redirect;
 
-use crate::pair::{Pair, Pod};
+use super::Standing;
+use crate::site::{Pod, Site};
 
 /// How long a proxy may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,34 +20,32 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_MARK: &str = "1337";
 
 /// A proxy for one pod, with what both know in its environment and nothing of the caller's.
-pub(super) fn command(binary: &Path, pair: &Pair, pod: &Pod, worker_threads: u32) -> Command {
+pub(super) fn command(binary: &Path, site: &Site, pod: &Pod, worker_threads: u32) -> Command {
     let mut command = Command::new(binary);
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     command.arg("proxy").env_clear().env("PATH", path);
-    command.env("RUST_LOG", "info").env("CLUSTER_ID", "Kubernetes").env("NODE_NAME", pod.node_name());
+    command.env("RUST_LOG", "info").env("CLUSTER_ID", "Kubernetes").env("NODE_NAME", &pod.node);
     command.env("PROXY_MODE", "dedicated").env("PROXY_WORKLOAD_INFO", pod.workload_info());
-    command.env("LOCAL_XDS_PATH", pair.xds_file()).env("PACKET_MARK", PACKET_MARK);
+    command.env("LOCAL_XDS_PATH", site.xds_file()).env("PACKET_MARK", PACKET_MARK);
     command.env("ZTUNNEL_WORKER_THREADS", worker_threads.to_string());
     command.env("XDS_ADDRESS", "").env("CA_ADDRESS", "").env("ISTIO_META_DNS_CAPTURE", "false");
     command
 }
 
-/// Redirects both pods and runs `proxy` in each until it is ready. One after the other: what the first makes for both (an
-/// authority's root) is there when the second looks for it.
-pub(super) fn start(
-    name: &str,
-    pair: &Pair,
-    proxy: impl Fn(&Pod) -> Result<Command>,
-) -> Result<Vec<Process>> {
+/// Redirects all pods and runs a proxy in each until it is ready. One after the other: what the first makes for all (an
+/// authority's root) is there when the others look for it.
+pub(super) fn start(name: &str, site: &Site, proxy: impl Fn(&Pod) -> Command) -> Result<Standing> {
     let start = |pod: &Pod| {
         redirect::install(&pod.netns)?;
-        let title = format!("{name}-{}", pod.name);
-        let mut process = Process::start(&title, &pod.netns, &mut proxy(pod)?)?;
+        let title = format!("{name}-{}", pod.name).replace(':', "-");
+        let mut process = Process::start(&title, &pod.netns, &mut proxy(pod))?;
         wait_until(&format!("{title} to be ready"), READY_TIMEOUT, || {
             process.expect_running()?;
-            Ok(pod.netns.enter(proxy::is_ready).then_some(()))
+            Ok(pod.netns.enter(testkit::proxy::is_ready).then_some(()))
         })?;
         Ok(process)
     };
-    pair.pods().into_iter().map(start).collect()
+    let client_side = site.clients.iter().map(start).collect::<Result<_>>()?;
+    let server_side = site.servers.iter().map(start).collect::<Result<_>>()?;
+    Ok(Standing { client_side, server_side, ..Standing::of_pods(site) })
 }

@@ -1,64 +1,79 @@
 //! What stands between client and server: one small file each.
 //!
-//! A target is told to start on both pods of a pair and gives back its processes, the client's side first. All that the
-//! others do (namespaces, load, clocks, counters) is the runner's.
+//! A target is told to start on a site and gives back what runs. All that the others do (namespaces, load, clocks,
+//! counters) is the runner's.
 
 mod direct;
 mod hbone;
+mod program;
 mod ringway;
 mod ztunnel;
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
 use testkit::process::Process;
-use testkit::shell;
 
-use crate::pair::Pair;
+use crate::record::{Build, Encryption};
+use crate::site::Site;
+use crate::workload::Workload;
 use direct::Direct;
 use ringway::Ringway;
 use ztunnel::Ztunnel;
 
 pub(crate) trait Target: fmt::Debug {
     /// What it is called on the command line and in reports.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
-    /// True when every byte between the pods has to be in a tunnel: the runner then proves that it was.
-    fn is_encrypted(&self) -> bool;
+    /// What it promises of the bytes between the pods: the runner proves it in every window.
+    fn encryption(&self) -> Encryption;
+
+    /// Why it can't be had on this machine: then it is left out of the report, which says so.
+    fn unavailable(&self) -> Option<String> {
+        None
+    }
+
+    /// Why a workload has no meaning for it.
+    fn cannot(&self, _workload: &Workload) -> Option<String> {
+        None
+    }
 
     /// What exactly was measured.
     fn build(&self) -> Result<Build>;
 
-    /// Puts it on both pods and returns when it is ready.
-    fn start(&self, pair: &Pair) -> Result<Vec<Process>>;
+    /// Puts it on all pods of a fresh site and returns when it is ready.
+    fn start(&self, site: &Site) -> Result<Standing>;
 }
 
-/// The program behind a target.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Build {
-    /// What it says of itself.
-    pub(crate) version: String,
-    /// The beginning of the binary's SHA-256.
-    pub(crate) sha256: String,
+/// A target that is up.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// What runs for the clients' pods; for both where all are pods of one node.
+    pub(crate) client_side: Vec<Process>,
+    pub(crate) server_side: Vec<Process>,
+    /// Where each client reaches its server: the pod's address, unless the target brings one of its own.
+    pub(crate) dial: Vec<Ipv4Addr>,
 }
 
-impl Build {
-    /// Asks a binary that knows the subcommand `version`.
-    fn of(binary: &Path) -> Result<Self> {
-        let version = shell::output(std::process::Command::new(binary).arg("version"))?;
-        let sum = shell::output(std::process::Command::new("sha256sum").arg(binary))?;
-        Ok(Self { version: short(&version), sha256: sum.chars().take(12).collect() })
+impl Standing {
+    /// Nothing runs, and clients dial their servers' pods.
+    pub(crate) fn of_pods(site: &Site) -> Self {
+        let dial = site.servers.iter().map(|pod| pod.ip).collect();
+        Self { client_side: Vec::new(), server_side: Vec::new(), dial }
     }
-}
 
-/// A version in a few words: of Istio's `BuildInfo{Version:"…", …}` only that.
-fn short(version: &str) -> String {
-    let istio = version.split_once("{Version:\"").and_then(|(_, rest)| rest.split_once('"'));
-    let version = istio.map_or(version, |(version, _)| version);
-    version.split_whitespace().collect::<Vec<_>>().join(" ")
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.client_side.iter().chain(&self.server_side)
+    }
+
+    /// An error with its last words when one has ended.
+    pub(crate) fn expect_running(&mut self) -> Result<()> {
+        let mut processes = self.client_side.iter_mut().chain(&mut self.server_side);
+        processes.try_for_each(Process::expect_running)
+    }
 }
 
 /// A binary to measure beside ringway, as `--peer NAME=PATH` gives it.
@@ -108,7 +123,9 @@ impl Choice {
         let worker_threads = self.worker_threads;
         Ok(match name {
             "direct" => Box::new(Direct),
-            "ringway" => Box::new(Ringway { binary: existing(&self.ringway)?, worker_threads }),
+            "ringway" => {
+                Box::new(Ringway { name: name.to_owned(), binary: existing(&self.ringway)?, worker_threads })
+            }
             "ztunnel" => {
                 let peer = self.peers.iter().find(|peer| peer.name == name);
                 let binary = &peer.context("where is ztunnel? --peer ztunnel=PATH")?.binary;
@@ -138,8 +155,8 @@ mod tests {
         }
     }
 
-    fn names(choice: &Choice) -> Result<Vec<&'static str>> {
-        Ok(choice.targets()?.iter().map(|target| target.name()).collect())
+    fn names(choice: &Choice) -> Result<Vec<String>> {
+        Ok(choice.targets()?.iter().map(|target| target.name().to_owned()).collect())
     }
 
     #[test]
@@ -156,16 +173,6 @@ mod tests {
         ] {
             let error = format!("{:#}", names(&choice(&targets, peers)).unwrap_err());
             assert!(error.contains(word), "{targets:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn versions_are_cut_to_what_names_the_build() {
-        for (said, expected) in [
-            ("ringway 0.1.0\ncommit abc\n", "ringway 0.1.0 commit abc"),
-            ("version.BuildInfo{Version:\"62d826-dirty\", GitRevision:\"62d\"}\n", "62d826-dirty"),
-        ] {
-            assert_eq!(short(said), expected);
         }
     }
 

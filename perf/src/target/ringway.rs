@@ -1,37 +1,39 @@
-//! ringway. The first of a pair makes the certificate authority in a directory that both share.
+//! ringway. The first of a site makes the certificate authority in a directory that all share.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use testkit::process::Process;
 
-use super::{Build, Target, hbone};
-use crate::pair::Pair;
+use super::{Standing, Target, hbone, program};
+use crate::record::{Build, Encryption};
+use crate::site::Site;
 
 #[derive(Debug)]
 pub(super) struct Ringway {
+    /// `ringway`, or `ringway:NAME` of several builds.
+    pub(super) name: String,
     pub(super) binary: PathBuf,
     pub(super) worker_threads: u32,
 }
 
 impl Target for Ringway {
-    fn name(&self) -> &'static str {
-        "ringway"
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    fn is_encrypted(&self) -> bool {
-        true
+    fn encryption(&self) -> Encryption {
+        Encryption::Tunnel
     }
 
     fn build(&self) -> Result<Build> {
-        Build::of(&self.binary)
+        program::describe(&self.binary)
     }
 
-    fn start(&self, pair: &Pair) -> Result<Vec<Process>> {
-        hbone::start(self.name(), pair, |pod| {
-            let mut command = hbone::command(&self.binary, pair, pod, self.worker_threads);
-            command.env("RINGWAY_CA_DIR", pair.authority_directory());
-            Ok(command)
+    fn start(&self, site: &Site) -> Result<Standing> {
+        hbone::start(&self.name, site, |pod| {
+            let mut command = hbone::command(&self.binary, site, pod, self.worker_threads);
+            command.env("RINGWAY_CA_DIR", site.authority_directory());
+            command
         })
     }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use testkit::process::Process;
 
-use super::{Build, Target, hbone};
-use crate::pair::Pair;
+use super::{Standing, Target, hbone, program};
+use crate::record::{Build, Encryption};
+use crate::site::Site;
 
 #[derive(Debug)]
 pub(super) struct Ztunnel {
@@ -15,23 +15,23 @@ pub(super) struct Ztunnel {
 }
 
 impl Target for Ztunnel {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "ztunnel"
     }
 
-    fn is_encrypted(&self) -> bool {
-        true
+    fn encryption(&self) -> Encryption {
+        Encryption::Tunnel
     }
 
     fn build(&self) -> Result<Build> {
-        Build::of(&self.binary)
+        program::describe(&self.binary)
     }
 
-    fn start(&self, pair: &Pair) -> Result<Vec<Process>> {
-        hbone::start(self.name(), pair, |pod| {
-            let mut command = hbone::command(&self.binary, pair, pod, self.worker_threads);
+    fn start(&self, site: &Site) -> Result<Standing> {
+        hbone::start(self.name(), site, |pod| {
+            let mut command = hbone::command(&self.binary, site, pod, self.worker_threads);
             command.env("FAKE_CA", "true");
-            Ok(command)
+            command
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Which cipher suite a target negotiates: read from the ServerHello of its first tunnel, before anything is measured.
 
 use std::io::{Read, Write};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use testkit::capture::Capture;
@@ -9,24 +10,41 @@ use testkit::traffic;
 use testkit::wire::{HBONE_PORT, Wire};
 
 use crate::agent::Agent;
-use crate::pair::Pair;
 use crate::protocol::{MESSAGE_BYTES, Port, Request};
+use crate::record::Encryption;
+use crate::site::{Pod, Site};
+use crate::target::Standing;
 
 /// Whole packets: a ServerHello fits into one.
 const WHOLE_PACKETS: u32 = 0;
 /// Messages each way on it.
 const EXCHANGES: usize = 100;
 
-/// Opens the first connection of a fresh pair beside a capture: what was negotiated. An error when anything between the
-/// two pods is not in a TLS tunnel.
-pub(crate) fn of_first_tunnel(pair: &Pair) -> Result<String> {
-    let mut server = Agent::start(&pair.server.netns)?;
-    server.tell(&Request::Listen)?;
-    let capture = Capture::start(&pair.client.netns, "eth0", pair.server.ip.into(), WHOLE_PACKETS)?;
-    play(pair).context("the first connection")?;
+/// Opens the first connection of every pair of a fresh site beside a capture: what the first one negotiated. An error when
+/// anything between the two pods is not in a TLS tunnel.
+pub(crate) fn of_first_tunnels(
+    site: &Site,
+    standing: &Standing,
+    encryption: Encryption,
+) -> Result<Option<String>> {
+    if encryption != Encryption::Tunnel {
+        return Ok(None);
+    }
+    let mut suites = Vec::new();
+    for ((client, server), dial) in site.clients.iter().zip(&site.servers).zip(&standing.dial) {
+        suites.push(of_first_tunnel(client, server, *dial)?);
+    }
+    Ok(suites.into_iter().next())
+}
+
+fn of_first_tunnel(client: &Pod, server: &Pod, dial: Ipv4Addr) -> Result<String> {
+    let mut listener = Agent::start(&server.place())?;
+    listener.tell(&Request::Listen)?;
+    let capture = Capture::start(&client.netns, "eth0", server.ip.into(), WHOLE_PACKETS)?;
+    play(client, dial).context("the first connection")?;
     let file = capture.stop()?;
     let segments = pcap::segments(&file)?;
-    let seen = Wire::new(&segments).between(&[pair.client.ip.into()], &[pair.server.ip.into()]);
+    let seen = Wire::new(&segments).between(&[client.ip.into()], &[server.ip.into()]);
     ensure!(
         seen.is_encrypted((EXCHANGES * 2 * MESSAGE_BYTES) as u64),
         "not encrypted: on the wire was {seen}"
@@ -35,8 +53,8 @@ pub(crate) fn of_first_tunnel(pair: &Pair) -> Result<String> {
     Ok(suite_name(suite))
 }
 
-fn play(pair: &Pair) -> Result<()> {
-    let mut stream = traffic::connect(&pair.client.netns, Port::Echo.of(pair.server.ip))?;
+fn play(client: &Pod, dial: Ipv4Addr) -> Result<()> {
+    let mut stream = traffic::connect(&client.netns, Port::Echo.of(dial))?;
     for _ in 0..EXCHANGES {
         let mut answer = [0; MESSAGE_BYTES];
         stream.write_all(&[0x5a; MESSAGE_BYTES])?;

@@ -5,21 +5,32 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-/// User and system time of a process so far, all its threads included.
-pub(crate) fn of_process(pid: u32) -> Result<Duration> {
+/// User and system time of a process so far, all its threads included. The kernel knows their sum exactly and splits it
+/// by what its clock ticks met.
+pub(crate) fn of_process(pid: u32) -> Result<(Duration, Duration)> {
     let place = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&place).with_context(|| place.clone())?;
-    ticks_of_process(&stat).and_then(duration).context(place)
+    let (user, system) = ticks_of_process(&stat).with_context(|| place.clone())?;
+    Ok((duration(user)?, duration(system)?))
+}
+
+/// User and system time of all children that ended and were waited for, and of theirs.
+pub(crate) fn of_ended_children() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
+    let times = [usage.user_time(), usage.system_time()];
+    let micros: i64 = times.iter().map(|time| time.tv_sec() * 1_000_000 + time.tv_usec()).sum();
+    Ok(Duration::from_micros(micros.unsigned_abs()))
 }
 
 /// proc(5): the name in parentheses may hold blanks; utime and stime are the 12th and 13th field after it.
-fn ticks_of_process(stat: &str) -> Result<u64> {
+fn ticks_of_process(stat: &str) -> Result<(u64, u64)> {
     let (_, fields) = stat.rsplit_once(')').context("no name")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     ensure!(fields.len() > 13, "too few fields: {stat:?}");
-    Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+    Ok((fields[11].parse()?, fields[12].parse()?))
 }
 
 /// What all cores did so far.
@@ -77,7 +88,8 @@ mod tests {
     fn process_ticks_are_found_behind_any_name() {
         let fields = "S 1 1 1 0 -1 4194560 100 0 0 0 250 50 7 7 20 0 4 0 123 456 789";
         for name in ["ringway", "a b", "a) b (c"] {
-            assert_eq!(ticks_of_process(&format!("42 ({name}) {fields}")).unwrap(), 300, "{name}");
+            let ticks = ticks_of_process(&format!("42 ({name}) {fields}")).unwrap();
+            assert_eq!(ticks, (250, 50), "{name}");
         }
         for broken in ["", "42 (x", "42 (x) S 1 1"] {
             assert!(ticks_of_process(broken).is_err(), "{broken:?}");
@@ -93,7 +105,9 @@ mod tests {
 
     #[test]
     fn our_own_clocks_can_be_read() {
-        assert!(Machine::read().unwrap().processes >= of_process(std::process::id()).unwrap());
+        let (user, system) = of_process(std::process::id()).unwrap();
+        assert!(Machine::read().unwrap().processes >= user + system);
+        of_ended_children().unwrap();
         assert!(!allowed().unwrap().is_empty());
     }
 }

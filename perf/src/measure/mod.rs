@@ -1,0 +1,204 @@
+//! The rounds. In each, every target is started afresh on a site of its own; then workload by workload all targets are
+//! measured one after the other, so that what is compared lies seconds apart, and who comes first changes by round.
+
+mod clocks;
+pub(crate) mod cpu;
+mod progress;
+mod suite;
+pub(crate) mod syscalls;
+mod window;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::machine::Machine;
+use crate::record::{LeftOut, Plan, Run, SCHEMA, Sample, Subject, WorkloadNote};
+use crate::site::{Layout, Site};
+use crate::target::{Standing, Target};
+use crate::workload::{Outcome, Stage, Workload};
+use progress::Progress;
+use syscalls::Counter;
+use window::Measured;
+pub(crate) use window::Window;
+
+/// What is to be measured.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) plan: Plan,
+    pub(crate) layout: Layout,
+    pub(crate) targets: Vec<Box<dyn Target>>,
+    pub(crate) workloads: Vec<&'static Workload>,
+    /// Whether system calls are counted, in a pass of its own after the rounds: counting slows what is counted.
+    pub(crate) count_syscalls: bool,
+}
+
+/// A target that is up on its site. Its processes end before the namespaces they are in.
+struct Stand<'t> {
+    target: &'t dyn Target,
+    standing: Standing,
+    site: Site,
+    suite: Option<String>,
+}
+
+/// Measures it all. The first thing that fails ends it; what this machine does not have is left out, and noted.
+pub(crate) fn run(mut order: Order) -> Result<Run> {
+    let mut left_out = Vec::new();
+    leave_out(&mut order, &mut left_out);
+    ensure!(!order.targets.is_empty() && !order.workloads.is_empty(), "nothing is left to measure");
+    let mut run = Run {
+        schema: SCHEMA,
+        machine: Machine::describe()?,
+        plan: order.plan.clone(),
+        targets: Vec::new(),
+        workloads: order.workloads.iter().map(|workload| note(workload)).collect(),
+        samples: Vec::new(),
+        left_out,
+    };
+    let passes = order.plan.rounds + usize::from(order.count_syscalls);
+    let mut progress = Progress::new(passes * order.targets.len() * order.workloads.len());
+    for round in 0..order.plan.rounds {
+        let mut stands = start_all(&order, round)?;
+        if round == 0 {
+            run.targets = subjects(&order, &stands)?;
+        }
+        for &workload in &order.workloads {
+            for stand in &mut stands {
+                if let Some(reason) = reason_against(stand.target, workload) {
+                    progress.skip();
+                    note_once(&mut run.left_out, stand.target, workload, reason);
+                    continue;
+                }
+                let sample = measure(&order.plan, round, stand, workload)?;
+                progress.measured(&sample);
+                run.samples.push(sample);
+            }
+        }
+    }
+    if order.count_syscalls {
+        run.samples.extend(syscalls::pass(&order, &mut progress)?);
+    }
+    progress.finish();
+    Ok(run)
+}
+
+/// Takes out what this machine does not have.
+fn leave_out(order: &mut Order, left_out: &mut Vec<LeftOut>) {
+    order.targets.retain(|target| {
+        let reason = target.unavailable();
+        left_out.extend(reason.clone().map(|reason| LeftOut { what: target.name().to_owned(), reason }));
+        reason.is_none()
+    });
+    let pairs = order.layout.pairs;
+    order.workloads.retain(|workload| {
+        let too_few = (workload.pairs > pairs)
+            .then(|| format!("it needs {} pairs of pods, there are {pairs}", workload.pairs));
+        let reason = (workload.unavailable)().or(too_few);
+        left_out.extend(reason.clone().map(|reason| LeftOut { what: workload.name.to_owned(), reason }));
+        reason.is_none()
+    });
+}
+
+fn reason_against(target: &dyn Target, workload: &Workload) -> Option<String> {
+    target.cannot(workload)
+}
+
+fn note_once(left_out: &mut Vec<LeftOut>, target: &dyn Target, workload: &Workload, reason: String) {
+    let what = format!("{} through {}", workload.name, target.name());
+    if !left_out.iter().any(|known| known.what == what) {
+        left_out.push(LeftOut { what, reason });
+    }
+}
+
+fn note(workload: &Workload) -> WorkloadNote {
+    WorkloadNote {
+        name: workload.name.to_owned(),
+        title: workload.title.to_owned(),
+        command: workload.command.to_owned(),
+    }
+}
+
+/// All targets, each on a fresh site; the first of this round begins.
+fn start_all(order: &Order, round: usize) -> Result<Vec<Stand<'_>>> {
+    let count = order.targets.len();
+    let in_turn = (0..count).map(|at| order.targets[(round + at) % count].as_ref());
+    in_turn.map(|target| start(&order.layout, target).with_context(|| target.name().to_owned())).collect()
+}
+
+/// Puts a target on a fresh site and opens its first tunnels.
+fn start<'t>(layout: &Layout, target: &'t dyn Target) -> Result<Stand<'t>> {
+    let site = layout.build()?;
+    let standing = target.start(&site)?;
+    let suite = suite::of_first_tunnels(&site, &standing, target.encryption())?;
+    wire::watch(&site)?;
+    Ok(Stand { target, standing, site, suite })
+}
+
+/// In the order in which the targets were asked for.
+fn subjects(order: &Order, stands: &[Stand<'_>]) -> Result<Vec<Subject>> {
+    let subject = |target: &dyn Target| {
+        let stand = stands.iter().find(|stand| stand.target.name() == target.name());
+        Ok(Subject {
+            name: target.name().to_owned(),
+            build: target.build()?,
+            encryption: target.encryption(),
+            suite: stand.and_then(|stand| stand.suite.clone()),
+        })
+    };
+    order.targets.iter().map(|target| subject(target.as_ref())).collect()
+}
+
+/// Drives one workload through one target once.
+fn measure(plan: &Plan, round: usize, stand: &mut Stand<'_>, workload: &Workload) -> Result<Sample> {
+    let place = || format!("{} through {}", workload.name, stand.target.name());
+    let (outcome, measured) = drive(plan, stand, workload, None).with_context(place)?;
+    measured.wire.prove(stand.target.encryption(), outcome.payload_bytes).with_context(place)?;
+    let mut figures: BTreeMap<String, f64> =
+        outcome.figures.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
+    if stand.standing.processes().next().is_some() {
+        let used = measured.figures(outcome.volume).into_iter();
+        figures.extend(used.chain(memory(&stand.standing)?).map(|(key, value)| (key.to_owned(), value)));
+    }
+    let name = stand.target.name().to_owned();
+    stand.standing.expect_running()?;
+    Ok(Sample {
+        round,
+        target: name,
+        workload: workload.name.to_owned(),
+        seconds: measured.seconds,
+        figures,
+        curve: outcome.curve,
+        wire: measured.wire,
+        noise: measured.clocks.noise(measured.seconds),
+    })
+}
+
+fn drive(
+    plan: &Plan,
+    stand: &Stand<'_>,
+    workload: &Workload,
+    counter: Option<Counter>,
+) -> Result<(Outcome, Measured)> {
+    let stage = Stage {
+        site: &stand.site,
+        dial: &stand.standing.dial,
+        standing: &stand.standing,
+        seconds: plan.seconds,
+        warm_up_seconds: plan.warm_up_seconds,
+    };
+    let mut window = Window::new(&stand.site, &stand.standing, counter);
+    let outcome = (workload.drive)(&stage, &mut window)?;
+    Ok((outcome, window.measured()?))
+}
+
+/// Resident memory of all its processes now, and at most so far.
+fn memory(standing: &Standing) -> Result<[(&'static str, f64); 2]> {
+    let (mut now, mut peak) = (0, 0);
+    for process in standing.processes() {
+        now += process.resident_kib()?;
+        peak += process.resident_peak_kib()?;
+    }
+    let megabytes = |kib: u64| kib as f64 * 1024.0 / 1e6;
+    Ok([("rss_mb", megabytes(now)), ("rss_peak_mb", megabytes(peak))])
+}

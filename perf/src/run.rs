@@ -1,0 +1,174 @@
+//! `ringway-perf run`: what the command line asks for, made into an order, measured, and written down.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::measure::{self, Order, cpu, syscalls};
+use crate::record::Plan;
+use crate::report;
+use crate::site::Layout;
+use crate::target::{Choice, Peer};
+use crate::workload::Workload;
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArguments {
+    /// A binary to measure beside ringway: ztunnel=PATH, built in release with its feature `testing`.
+    #[arg(long, value_name = "NAME=PATH")]
+    peer: Vec<Peer>,
+    /// The ringway to measure.
+    #[arg(long, value_name = "PATH", default_value = "target/release/ringway")]
+    ringway: PathBuf,
+    /// Which of direct, ztunnel, ringway, in the order of the report [default: all that there are].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    targets: Vec<String>,
+    /// Which workloads, in the order of the report [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    workloads: Vec<String>,
+    /// A first impression in less than two minutes: few workloads, short windows.
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// For a table that is published: all workloads, long windows.
+    #[arg(long)]
+    full: bool,
+    /// [default: 5]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// The measured window of each workload [default: 5, quick 1, full 30].
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// What runs before it and does not count, after each load that starts [default: 1, quick 0.3, full 2].
+    #[arg(long, value_name = "SECONDS")]
+    warm_up: Option<f64>,
+    /// Worker threads of each proxy.
+    #[arg(long, default_value_t = 2)]
+    threads: u32,
+    /// The cores everything runs on, as 0,1 [default: all we may use].
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+    #[command(flatten)]
+    layout: Layout,
+    /// Where to write every sample.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where to write the report as a page for a browser.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// How much is measured where the command line says nothing.
+struct Preset {
+    seconds: f64,
+    warm_up_seconds: f64,
+    /// All when empty.
+    workloads: &'static [&'static str],
+}
+
+const ROUNDS: usize = 5;
+
+const DEFAULT: Preset = Preset { seconds: 5.0, warm_up_seconds: 1.0, workloads: &[] };
+
+const QUICK: Preset = Preset {
+    seconds: 1.0,
+    warm_up_seconds: 0.3,
+    workloads: &["bulk", "ping-pong", "mixed-bulk-first", "connect"],
+};
+
+/// The windows of the public comparison.
+const FULL: Preset = Preset { seconds: 30.0, warm_up_seconds: 2.0, workloads: &[] };
+
+impl Preset {
+    fn of(arguments: &RunArguments) -> &'static Self {
+        match arguments {
+            RunArguments { quick: true, .. } => &QUICK,
+            RunArguments { full: true, .. } => &FULL,
+            _ => &DEFAULT,
+        }
+    }
+
+    /// Those named, else the preset's, else all.
+    fn workloads(&self, named: &[String]) -> Result<Vec<&'static Workload>> {
+        let chosen: Vec<&str> = if named.is_empty() {
+            self.workloads.to_vec()
+        } else {
+            named.iter().map(String::as_str).collect()
+        };
+        if chosen.is_empty() {
+            return Ok(Workload::all().collect());
+        }
+        chosen.into_iter().map(str::parse).collect()
+    }
+}
+
+pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
+    ensure!(testkit::run::is_root(), "network namespaces need root");
+    if !arguments.cores.is_empty() {
+        cpu::restrict(&arguments.cores)?;
+    }
+    let order = order(arguments)?;
+    let run = measure::run(order)?;
+    print!("{}", report::markdown(&run));
+    if let Some(file) = &arguments.json {
+        write(file, &(serde_json::to_string_pretty(&run)? + "\n"))?;
+    }
+    if let Some(file) = &arguments.html {
+        write(file, &report::html(&run))?;
+    }
+    Ok(())
+}
+
+fn order(arguments: &RunArguments) -> Result<Order> {
+    let preset = Preset::of(arguments);
+    let plan = Plan {
+        command: std::env::args().collect(),
+        rounds: arguments.rounds.unwrap_or(ROUNDS),
+        seconds: arguments.seconds.unwrap_or(preset.seconds),
+        warm_up_seconds: arguments.warm_up.unwrap_or(preset.warm_up_seconds),
+        threads: arguments.threads,
+        site: arguments.layout.describe(),
+    };
+    ensure!(plan.rounds > 0 && plan.seconds > 0.0 && plan.warm_up_seconds >= 0.0, "nothing to measure");
+    let choice = Choice {
+        ringway: arguments.ringway.clone(),
+        peers: arguments.peer.clone(),
+        worker_threads: arguments.threads,
+        names: arguments.targets.clone(),
+    };
+    Ok(Order {
+        plan,
+        layout: arguments.layout.clone(),
+        targets: choice.targets()?,
+        workloads: preset.workloads(&arguments.workloads)?,
+        count_syscalls: !arguments.quick && syscalls_countable(),
+    })
+}
+
+/// Says why when they are not.
+fn syscalls_countable() -> bool {
+    let reason = syscalls::unavailable();
+    if let Some(reason) = &reason {
+        eprintln!("left out: system calls: {reason}");
+    }
+    reason.is_none()
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn presets_name_workloads_that_there_are() {
+        for preset in [&DEFAULT, &QUICK, &FULL] {
+            assert!(!preset.workloads(&[]).unwrap().is_empty());
+            assert_eq!(preset.workloads(&["connect".to_owned()]).unwrap()[0].name, "connect");
+            assert!(preset.workloads(&["none".to_owned()]).is_err());
+        }
+    }
+}

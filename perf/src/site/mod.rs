@@ -1,0 +1,106 @@
+//! Where client and server stand: pairs of pods, each a network namespace, each pair joined by one veth.
+//!
+//! ```text
+//!   client0 10.77.0.1  eth0 ────────── eth0  10.77.0.2 server0
+//!   client1 10.77.1.1  eth0 ────────── eth0  10.77.1.2 server1
+//! ```
+//!
+//! No bridge and no router between them: they would cost every target the same and so make all alike. A site is made
+//! fresh for every target and round, so that nothing of the round before (connection tracking, ports that wait) is left.
+
+mod layout;
+mod place;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use testkit::netns::Netns;
+use testkit::run::Run;
+
+pub(crate) use layout::Layout;
+pub(crate) use place::Place;
+
+/// Addresses of a server beside its own, for connections that must not find a tunnel: each is dialled once.
+pub(crate) const EXTRA_ADDRESSES_MAX: usize = 4_000;
+
+/// A pod.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    /// `client0`, `server1`.
+    pub(crate) name: String,
+    pub(crate) ip: Ipv4Addr,
+    /// Of a server: more addresses that are its own, and that nobody has dialled yet.
+    pub(crate) extra_ips: Vec<Ipv4Addr>,
+    /// The node it is on.
+    pub(crate) node: String,
+    pub(crate) netns: Arc<Netns>,
+}
+
+impl Pod {
+    pub(crate) fn place(&self) -> Place {
+        Place::Netns(Arc::clone(&self.netns))
+    }
+
+    /// `ns/name/sa`, as PROXY_WORKLOAD_INFO wants it.
+    pub(crate) fn workload_info(&self) -> String {
+        format!("default/{0}/{0}", self.name)
+    }
+
+    /// Its entry in ztunnel's local xDS file.
+    fn workload(&self) -> String {
+        let ips: Vec<String> =
+            [self.ip].iter().chain(&self.extra_ips).map(|ip| format!("\"{ip}\"")).collect();
+        format!(
+            "- uid: \"perf/{0}\"\n  name: {0}\n  namespace: default\n  serviceAccount: {0}\n  \
+             workloadIps: [{1}]\n  protocol: HBONE\n  node: {2}\n  network: \"\"\n  services: {{}}\n",
+            self.name,
+            ips.join(", "),
+            self.node,
+        )
+    }
+}
+
+/// Pairs of joined pods, and a directory for the files of what is put between them.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) clients: Vec<Pod>,
+    /// The server of the client at the same place in the list.
+    pub(crate) servers: Vec<Pod>,
+    /// Clients and servers are pods of one node.
+    pub(crate) same_node: bool,
+    directory: PathBuf,
+}
+
+impl Site {
+    fn new(clients: Vec<Pod>, servers: Vec<Pod>, same_node: bool) -> Result<Self> {
+        let directory = Run::current()?.unique_directory("site")?;
+        let site = Self { clients, servers, same_node, directory };
+        let workloads: String = site.pods().map(Pod::workload).collect();
+        fs::write(site.xds_file(), format!("workloads:\n{workloads}"))?;
+        fs::create_dir(site.authority_directory())?;
+        Ok(site)
+    }
+
+    /// All of them, the clients first.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.clients.iter().chain(&self.servers)
+    }
+
+    /// For the files of what is put between the pods.
+    pub(crate) fn directory(&self) -> &PathBuf {
+        &self.directory
+    }
+
+    /// The mesh as the proxies are told it: all pods speak HBONE.
+    pub(crate) fn xds_file(&self) -> PathBuf {
+        self.directory.join("local.yaml")
+    }
+
+    /// Where the proxies of all pods find or make their certificate authority.
+    pub(crate) fn authority_directory(&self) -> PathBuf {
+        self.directory.join("authority")
+    }
+}
