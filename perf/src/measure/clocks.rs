@@ -99,7 +99,7 @@ fn switches(pid: u32) -> Result<u64> {
     Ok(statuses.map(|status| switches_of_thread(&status)).sum())
 }
 
-/// proc(5): `voluntary_ctxt_switches:	12`, `nonvoluntary_ctxt_switches:	3`.
+/// proc(5): `voluntary_ctxt_switches: 12`, `nonvoluntary_ctxt_switches: 3`.
 fn switches_of_thread(status: &str) -> u64 {
     let lines = status.lines().filter_map(|line| line.split_once("_ctxt_switches:"));
     lines.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
