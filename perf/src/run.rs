@@ -28,18 +28,21 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     workloads: Vec<String>,
     /// A first impression in less than two minutes: few workloads, short windows.
-    #[arg(long, conflicts_with = "full")]
+    #[arg(long, conflicts_with_all = ["full", "smoke"])]
     quick: bool,
     /// For a table that is published: all workloads, long windows.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "smoke")]
     full: bool,
-    /// [default: 5]
+    /// One short round of everything: that it works, not how fast.
+    #[arg(long)]
+    smoke: bool,
+    /// [default: 5, smoke 1]
     #[arg(long)]
     rounds: Option<usize>,
-    /// The measured window of each workload [default: 5, quick 1, full 30].
+    /// The measured window of each workload [default: 5, quick 1, full 30, smoke 1].
     #[arg(long)]
     seconds: Option<f64>,
-    /// What runs before it and does not count, after each load that starts [default: 1, quick 0.3, full 2].
+    /// What runs before it and does not count, after each load that starts [default: 1, quick 0.3, full 2, smoke 0.1].
     #[arg(long, value_name = "SECONDS")]
     warm_up: Option<f64>,
     /// Worker threads of each proxy.
@@ -60,30 +63,33 @@ pub(crate) struct RunArguments {
 
 /// How much is measured where the command line says nothing.
 struct Preset {
+    rounds: usize,
     seconds: f64,
     warm_up_seconds: f64,
     /// All when empty.
     workloads: &'static [&'static str],
 }
 
-const ROUNDS: usize = 5;
-
-const DEFAULT: Preset = Preset { seconds: 5.0, warm_up_seconds: 1.0, workloads: &[] };
+const DEFAULT: Preset = Preset { rounds: 5, seconds: 5.0, warm_up_seconds: 1.0, workloads: &[] };
 
 const QUICK: Preset = Preset {
+    rounds: 5,
     seconds: 1.0,
     warm_up_seconds: 0.3,
     workloads: &["bulk", "ping-pong", "mixed-bulk-first", "connect"],
 };
 
 /// The windows of the public comparison.
-const FULL: Preset = Preset { seconds: 30.0, warm_up_seconds: 2.0, workloads: &[] };
+const FULL: Preset = Preset { rounds: 5, seconds: 30.0, warm_up_seconds: 2.0, workloads: &[] };
+
+const SMOKE: Preset = Preset { rounds: 1, seconds: 1.0, warm_up_seconds: 0.1, workloads: &[] };
 
 impl Preset {
     fn of(arguments: &RunArguments) -> &'static Self {
         match arguments {
             RunArguments { quick: true, .. } => &QUICK,
             RunArguments { full: true, .. } => &FULL,
+            RunArguments { smoke: true, .. } => &SMOKE,
             _ => &DEFAULT,
         }
     }
@@ -123,7 +129,7 @@ fn order(arguments: &RunArguments) -> Result<Order> {
     let preset = Preset::of(arguments);
     let plan = Plan {
         command: std::env::args().collect(),
-        rounds: arguments.rounds.unwrap_or(ROUNDS),
+        rounds: arguments.rounds.unwrap_or(preset.rounds),
         seconds: arguments.seconds.unwrap_or(preset.seconds),
         warm_up_seconds: arguments.warm_up.unwrap_or(preset.warm_up_seconds),
         threads: arguments.threads,
@@ -165,7 +171,7 @@ mod tests {
 
     #[test]
     fn presets_name_workloads_that_there_are() {
-        for preset in [&DEFAULT, &QUICK, &FULL] {
+        for preset in [&DEFAULT, &QUICK, &FULL, &SMOKE] {
             assert!(!preset.workloads(&[]).unwrap().is_empty());
             assert_eq!(preset.workloads(&["connect".to_owned()]).unwrap()[0].name, "connect");
             assert!(preset.workloads(&["none".to_owned()]).is_err());

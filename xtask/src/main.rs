@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `tidy`, `install-tools`.
+//! The project's own commands: `cargo xtask demo`, `test`, `perf`, `tidy`, `install-tools`.
 #![forbid(unsafe_code)]
 
 mod demo;
+mod perf;
 mod progress;
 mod test;
 mod tidy;
@@ -20,13 +21,15 @@ enum Command {
     Demo(demo::Options),
     /// All tests: every crate's, then whole systems in network namespaces (as root).
     Test(test::Options),
+    /// Measures ringway beside its peers: builds it in release, then runs ringway-perf (as root).
+    Perf(perf::Options),
     /// The house rules that neither rustfmt nor clippy knows.
     Tidy {
         /// Writes the table of limits in ARCHITECTURE.md first.
         #[arg(long)]
         fix: bool,
     },
-    /// Installs the system tools that demo and test need (Debian and its kin, as root).
+    /// Installs the system tools that demo, test and perf need (Debian and its kin, as root).
     InstallTools,
 }
 
@@ -44,7 +47,11 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Perf(options) => perf::run(&options),
         Command::Tidy { fix } => tidy::run(&workspace::root(), fix),
-        Command::InstallTools => tools::require(tools::Lack::Install),
+        Command::InstallTools => {
+            tools::require(tools::SYSTEM, tools::Lack::Install)?;
+            tools::require(tools::MEASURING, tools::Lack::Install)
+        }
     }
 }

@@ -41,7 +41,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             "the system tests make network namespaces: run this as root (cargo test --workspace runs the rest)"
         );
     }
-    tools::require(if options.no_install { tools::Lack::Report } else { tools::Lack::Install })?;
+    tools::require(
+        tools::SYSTEM,
+        if options.no_install { tools::Lack::Report } else { tools::Lack::Install },
+    )?;
     let binary = build(options.release)?;
     let mut outcomes = Vec::new();
     let mut filter: Vec<&str> = options.filter.iter().map(String::as_str).collect();

@@ -1,4 +1,6 @@
-//! The system tools that the demo and the system tests use, and their Debian packages.
+//! The system tools that the demo, the system tests and the measurements use, and their Debian packages.
+
+mod non_free;
 
 use std::process::Command;
 
@@ -7,7 +9,10 @@ use testkit::run::is_root;
 use testkit::shell::find_program;
 
 /// A program and the package it is in.
-const TOOLS: [(&str, &str); 8] = [
+type Tool = (&'static str, &'static str);
+
+/// What demo and tests need.
+pub(crate) const SYSTEM: &[Tool] = &[
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("iptables", "iptables"),
@@ -18,6 +23,19 @@ const TOOLS: [(&str, &str); 8] = [
     ("setpriv", "util-linux"),
 ];
 
+/// What the harness needs beside them. netperf is in Debian's non-free component: see [`non_free`].
+pub(crate) const MEASURING: &[Tool] = &[
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("iptables", "iptables"),
+    ("ip6tables", "iptables"),
+    ("tcpdump", "tcpdump"),
+    ("iperf3", "iperf3"),
+    ("netperf", "netperf"),
+    ("haproxy", "haproxy"),
+    ("perf", "linux-perf"),
+];
+
 /// What to do about a tool that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
@@ -26,9 +44,9 @@ pub(crate) enum Lack {
     Report,
 }
 
-/// Returns when all tools are there.
-pub(crate) fn require(lack: Lack) -> Result<()> {
-    let missing = missing(|tool| find_program(tool).is_some());
+/// Returns when all of `tools` are there.
+pub(crate) fn require(tools: &[Tool], lack: Lack) -> Result<()> {
+    let missing = missing(tools, |tool| find_program(tool).is_some());
     if missing.is_empty() {
         return Ok(());
     }
@@ -42,15 +60,18 @@ pub(crate) fn require(lack: Lack) -> Result<()> {
         );
     }
     println!("installing missing tools: {line}");
+    if missing.contains(&"netperf") {
+        non_free::add_source()?;
+    }
     apt(&["update", "-qq"])?;
     let options = ["install", "-y", "-qq", "--no-install-recommends"];
     apt(&[&options[..], &missing[..]].concat())
 }
 
 /// The packages of the tools that are not there, each once.
-fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+fn missing(tools: &[Tool], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let mut packages: Vec<_> =
-        TOOLS.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect();
+        tools.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect();
     packages.dedup();
     packages
 }
@@ -72,7 +93,8 @@ mod tests {
 
     #[test]
     fn each_missing_package_is_named_once() {
-        assert_eq!(missing(|_| true), [""; 0]);
-        assert_eq!(missing(|tool| !tool.contains("tables") && tool != "curl"), ["iptables", "curl"]);
+        assert_eq!(missing(SYSTEM, |_| true), [""; 0]);
+        assert_eq!(missing(SYSTEM, |tool| !tool.contains("tables") && tool != "curl"), ["iptables", "curl"]);
+        assert!(missing(MEASURING, |tool| tool != "netperf").contains(&"netperf"));
     }
 }

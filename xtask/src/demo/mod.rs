@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.spire {
         spire::require()?;
     }
-    tools::require(if options.no_install { Lack::Report } else { Lack::Install })?;
+    tools::require(tools::SYSTEM, if options.no_install { Lack::Report } else { Lack::Install })?;
     if options.proxy == ProxyKind::Ringway {
         println!("building ringway (release)");
         workspace::run_cargo(&["build", "--release", "--package", "node"])?;

@@ -1,0 +1,69 @@
+//! `cargo xtask perf`: builds what is measured and the harness that measures it, and hands over to it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::tools::{self, Lack};
+use crate::workspace::{self, Profile};
+
+/// Where the short way puts its report, below the target directory.
+const REPORT_DIRECTORY: &str = "target/perf";
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Every workload for a second on every target that this machine has, unoptimised: that it works, not how fast.
+    #[arg(long)]
+    smoke: bool,
+    /// Only names missing system tools instead of installing them.
+    #[arg(long)]
+    no_install: bool,
+    /// What `ringway-perf` is told [default: run --quick, with a page and its JSON in target/perf].
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    tools::require(tools::MEASURING, if options.no_install { Lack::Report } else { Lack::Install })?;
+    let profile = if options.smoke { Profile::Dev } else { Profile::Release };
+    build(profile)?;
+    let mut harness = Command::new(workspace::binary(profile, "ringway-perf")?);
+    harness.args(arguments(options)?).current_dir(workspace::root());
+    let status = harness.status().context("starting ringway-perf")?;
+    if !status.success() {
+        bail!("ringway-perf: {status}");
+    }
+    Ok(())
+}
+
+fn build(profile: Profile) -> Result<()> {
+    let packages = ["build", "--locked", "--package", "node", "--package", "ringway-perf"];
+    if profile == Profile::Release {
+        println!("building ringway and its harness (release)");
+        return workspace::run_cargo(&[&packages[..], &["--release"]].concat());
+    }
+    workspace::run_cargo(&packages)
+}
+
+fn arguments(options: &Options) -> Result<Vec<String>> {
+    let given = options.arguments.iter().cloned();
+    if options.smoke {
+        let ringway = workspace::binary(Profile::Dev, "ringway")?.display().to_string();
+        return Ok(["run", "--smoke", "--ringway", &ringway]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(given)
+            .collect());
+    }
+    if !options.arguments.is_empty() {
+        return Ok(given.collect());
+    }
+    let directory = PathBuf::from(REPORT_DIRECTORY);
+    std::fs::create_dir_all(workspace::root().join(&directory)).context("making a place for the report")?;
+    let file = |name: &str| directory.join(name).display().to_string();
+    println!("the report: {}", file("report.html"));
+    Ok(["run", "--quick", "--html", &file("report.html"), "--json", &file("report.json")]
+        .map(str::to_owned)
+        .to_vec())
+}
