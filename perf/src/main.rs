@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 mod agent;
+mod copy;
 mod machine;
 mod measure;
 mod peer;
@@ -46,6 +47,9 @@ enum Command {
     /// A load generator, led over its standard input.
     #[command(hide = true)]
     Peer,
+    /// A proxy that only copies, plain or sealed.
+    #[command(hide = true)]
+    Copy(copy::CopyArguments),
 }
 
 #[derive(Args, Debug)]
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Push(arguments) => push::run(&arguments),
         Command::Pods(arguments) => pods(arguments),
         Command::Peer => peer::serve(),
+        Command::Copy(arguments) => copy::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
