@@ -136,7 +136,7 @@ COMMIT
         ];
         for (name, tunnel_bytes, plain_bytes, payload_bytes, expected) in table {
             let wire = Wire { tunnel_bytes, plain_bytes };
-            for encryption in [Encryption::Tunnel, Encryption::Wireguard] {
+            for encryption in [Encryption::Tunnel, Encryption::Sealed, Encryption::Wireguard] {
                 assert_eq!(wire.prove(encryption, payload_bytes).is_ok(), expected, "{name}");
             }
             for encryption in [Encryption::None, Encryption::Unproven] {

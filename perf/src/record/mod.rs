@@ -72,8 +72,10 @@ pub(crate) enum Encryption {
     /// Nothing.
     #[default]
     None,
-    /// All TCP between them is in connections to port 15008.
+    /// All TCP between them is in TLS connections to port 15008.
     Tunnel,
+    /// The same, and it is not TLS: what is in them is for their own test to prove.
+    Sealed,
     /// All of it is in UDP packets to port 51820.
     Wireguard,
     /// Both ends are the user's, and nobody can look at the wire between them.

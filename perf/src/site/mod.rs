@@ -8,8 +8,10 @@
 //! No bridge and no router between them: they would cost every target the same and so make all alike. A site is made
 //! fresh for every target and round, so that nothing of the round before (connection tracking, ports that wait) is left.
 
+pub(crate) mod device;
 mod layout;
 mod place;
+mod rate;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -61,6 +63,15 @@ impl Pod {
             self.node,
         )
     }
+
+    /// Its entry in the list of its node's pods.
+    fn entry(&self) -> String {
+        format!(
+            "- uid: \"perf/{0}\"\n  name: {0}\n  namespace: default\n  serviceAccount: {0}\n  netns: {1}\n",
+            self.name,
+            self.netns.path().display(),
+        )
+    }
 }
 
 /// Pairs of joined pods, and a directory for the files of what is put between them.
@@ -69,17 +80,21 @@ pub(crate) struct Site {
     pub(crate) clients: Vec<Pod>,
     /// The server of the client at the same place in the list.
     pub(crate) servers: Vec<Pod>,
-    /// Clients and servers are pods of one node.
-    pub(crate) same_node: bool,
+    /// Where clients and servers are pods of one node: its own namespace.
+    pub(crate) node: Option<Netns>,
+    /// Of every pod's eth0.
+    pub(crate) mtu: u32,
     directory: PathBuf,
 }
 
 impl Site {
-    fn new(clients: Vec<Pod>, servers: Vec<Pod>, same_node: bool) -> Result<Self> {
+    fn new(clients: Vec<Pod>, servers: Vec<Pod>, node: Option<Netns>, mtu: u32) -> Result<Self> {
         let directory = Run::current()?.unique_directory("site")?;
-        let site = Self { clients, servers, same_node, directory };
+        let site = Self { clients, servers, node, mtu, directory };
         let workloads: String = site.pods().map(Pod::workload).collect();
         fs::write(site.xds_file(), format!("workloads:\n{workloads}"))?;
+        let entries: String = site.pods().map(Pod::entry).collect();
+        fs::write(site.pods_file(), format!("pods:\n{entries}"))?;
         fs::create_dir(site.authority_directory())?;
         Ok(site)
     }
@@ -97,6 +112,11 @@ impl Site {
     /// The mesh as the proxies are told it: all pods speak HBONE.
     pub(crate) fn xds_file(&self) -> PathBuf {
         self.directory.join("local.yaml")
+    }
+
+    /// All pods, as a proxy for their node is told them.
+    pub(crate) fn pods_file(&self) -> PathBuf {
+        self.directory.join("pods.yaml")
     }
 
     /// Where the proxies of all pods find or make their certificate authority.

@@ -3,10 +3,19 @@
 //! A target is told to start on a site and gives back what runs. All that the others do (namespaces, load, clocks,
 //! counters) is the runner's.
 
+pub(crate) mod builds;
+mod capture;
+mod certificates;
+mod copies;
 mod direct;
+mod haproxy;
 mod hbone;
+mod plain;
 mod program;
 mod ringway;
+mod sealed;
+mod sweep;
+mod wireguard;
 mod ztunnel;
 
 use std::fmt;
@@ -20,8 +29,13 @@ use testkit::process::Process;
 use crate::record::{Build, Encryption};
 use crate::site::Site;
 use crate::workload::Workload;
+pub(crate) use builds::RingwayBuild;
 use direct::Direct;
+use haproxy::Haproxy;
+use plain::Plain;
 use ringway::Ringway;
+use sealed::Sealed;
+use wireguard::Wireguard;
 use ztunnel::Ztunnel;
 
 pub(crate) trait Target: fmt::Debug {
@@ -37,8 +51,8 @@ pub(crate) trait Target: fmt::Debug {
     }
 
     /// Why a workload has no meaning for it.
-    fn cannot(&self, _workload: &Workload) -> Option<String> {
-        None
+    fn cannot(&self, workload: &Workload) -> Option<String> {
+        workload.node_process.then(|| "it has no process for a whole node, to which pods come and go".to_owned())
     }
 
     /// What exactly was measured.
@@ -93,10 +107,13 @@ impl FromStr for Peer {
     }
 }
 
+/// Those that need nothing but what this machine has, in the order of reports; those with a binary of their own follow.
+const BUILT_IN: [&str; 5] = ["direct", "plain", "sealed", "haproxy", "wireguard"];
+
 /// How targets are started.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
-    pub(crate) ringway: PathBuf,
+    pub(crate) ringways: Vec<RingwayBuild>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) worker_threads: u32,
     /// Which, in which order; all that there are when empty.
@@ -104,35 +121,67 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// The targets. One that was asked for by name and is not there is an error.
+    /// The targets; a ringway that is named by its revision is built. One that was asked for by name and is not there is an
+    /// error.
     pub(crate) fn targets(&self) -> Result<Vec<Box<dyn Target>>> {
-        if !self.names.is_empty() {
-            return self.names.iter().map(|name| self.target(name)).collect();
+        builds::expect_distinct(&self.ringways)?;
+        let names = if self.names.is_empty() { self.all_names() } else { self.names.clone() };
+        let mut targets = Vec::new();
+        for name in &names {
+            targets.extend(self.named(name)?);
         }
-        let mut names = vec!["direct"];
-        names.extend(self.peers.iter().map(|peer| peer.name.as_str()));
-        if self.ringway.is_file() {
-            names.push("ringway");
-        } else {
-            eprintln!("left out: ringway, there is no {}", self.ringway.display());
-        }
-        names.into_iter().map(|name| self.target(name)).collect()
+        Ok(targets)
     }
 
-    fn target(&self, name: &str) -> Result<Box<dyn Target>> {
-        let worker_threads = self.worker_threads;
-        Ok(match name {
-            "direct" => Box::new(Direct),
-            "ringway" => {
-                Box::new(Ringway { name: name.to_owned(), binary: existing(&self.ringway)?, worker_threads })
+    fn all_names(&self) -> Vec<String> {
+        let peers = self.peers.iter().map(|peer| peer.name.as_str());
+        let mut names: Vec<String> = BUILT_IN.into_iter().chain(peers).map(str::to_owned).collect();
+        for build in &self.ringways {
+            if build.is_missing() {
+                eprintln!("left out: {}, there is no such file", build.target);
+            } else {
+                names.push(build.target.clone());
             }
+        }
+        names
+    }
+
+    /// One, or all builds of ringway if none of them is called just that.
+    fn named(&self, name: &str) -> Result<Vec<Box<dyn Target>>> {
+        let worker_threads = self.worker_threads;
+        let target: Box<dyn Target> = match name {
+            "direct" => Box::new(Direct),
+            "plain" => Box::new(Plain { worker_threads }),
+            "sealed" => Box::new(Sealed::default()),
+            "haproxy" => Box::new(Haproxy { worker_threads }),
+            "wireguard" => Box::new(Wireguard),
             "ztunnel" => {
                 let peer = self.peers.iter().find(|peer| peer.name == name);
                 let binary = &peer.context("where is ztunnel? --peer ztunnel=PATH")?.binary;
                 Box::new(Ztunnel { binary: existing(binary)?, worker_threads })
             }
-            other => bail!("no target is called {other:?}: there are direct, ztunnel and ringway"),
-        })
+            name => return self.ringways(name),
+        };
+        Ok(vec![target])
+    }
+
+    fn ringways(&self, name: &str) -> Result<Vec<Box<dyn Target>>> {
+        let exact = self.ringways.iter().filter(|build| build.target == name);
+        let mut builds: Vec<&RingwayBuild> = exact.collect();
+        if builds.is_empty() && name == "ringway" {
+            builds = self.ringways.iter().collect();
+        }
+        if builds.is_empty() {
+            let known = BUILT_IN.into_iter().chain(["ztunnel"]);
+            let known: Vec<&str> =
+                known.chain(self.ringways.iter().map(|build| build.target.as_str())).collect();
+            bail!("no target is called {name:?}: there are {}", known.join(", "));
+        }
+        let ringway = |build: &RingwayBuild| {
+            let (name, binary) = (build.target.clone(), build.binary()?);
+            Ok(Box::new(Ringway { name, binary, worker_threads: self.worker_threads }) as Box<dyn Target>)
+        };
+        builds.into_iter().map(ringway).collect()
     }
 }
 
@@ -146,9 +195,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn choice(names: &[&str], peers: &[&str]) -> Choice {
+    fn choice(names: &[&str], peers: &[&str], ringways: &[&str]) -> Choice {
         Choice {
-            ringway: "/nonexistent/ringway".into(),
+            ringways: ringways.iter().map(|build| build.parse().unwrap()).collect(),
             peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
             worker_threads: 2,
             names: names.iter().map(|&name| name.to_owned()).collect(),
@@ -161,18 +210,33 @@ mod tests {
 
     #[test]
     fn what_is_measured() {
-        let ztunnel = ["ztunnel=/bin/sh"];
-        assert_eq!(names(&choice(&[], &[])).unwrap(), ["direct"]);
-        assert_eq!(names(&choice(&[], &ztunnel)).unwrap(), ["direct", "ztunnel"]);
-        assert_eq!(names(&choice(&["ztunnel", "direct"], &ztunnel)).unwrap(), ["ztunnel", "direct"]);
-        for (targets, peers, word) in [
-            (["ringway"], &[][..], "/nonexistent/ringway"),
-            (["ztunnel"], &[][..], "--peer"),
-            (["ztunnel"], &["ztunnel=/nonexistent/z"][..], "/nonexistent/z"),
-            (["haproxy"], &[][..], "haproxy"),
+        let (ztunnel, missing) = (["ztunnel=/bin/sh"], ["/nonexistent/ringway"]);
+        let builds = ["old=/bin/sh", "new=/bin/sh"];
+        assert_eq!(names(&choice(&[], &[], &missing)).unwrap(), BUILT_IN);
+        assert_eq!(names(&choice(&[], &ztunnel, &builds)).unwrap()[5..], [
+            "ztunnel",
+            "ringway:old",
+            "ringway:new"
+        ]);
+        assert_eq!(names(&choice(&["ztunnel", "direct"], &ztunnel, &[])).unwrap(), ["ztunnel", "direct"]);
+        assert_eq!(names(&choice(&["ringway"], &[], &builds)).unwrap(), ["ringway:old", "ringway:new"]);
+        assert_eq!(names(&choice(&["ringway:new"], &[], &builds)).unwrap(), ["ringway:new"]);
+        assert_eq!(names(&choice(&["ringway"], &[], &["/bin/sh", "new=/bin/sh"])).unwrap(), ["ringway"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error() {
+        let missing = ["/nonexistent/ringway"];
+        for (target, peers, ringways, word) in [
+            ("ringway", &[][..], &missing[..], "/nonexistent/ringway"),
+            ("ringway:new", &[], &["old=/bin/sh"], "ringway:old"),
+            ("direct", &[], &["/bin/sh", "/bin/true"], "two builds"),
+            ("ztunnel", &[], &missing, "--peer"),
+            ("ztunnel", &["ztunnel=/nonexistent/z"], &missing, "/nonexistent/z"),
+            ("nginx", &[], &missing, "nginx"),
         ] {
-            let error = format!("{:#}", names(&choice(&targets, peers)).unwrap_err());
-            assert!(error.contains(word), "{targets:?}: {error}");
+            let error = format!("{:#}", names(&choice(&[target], peers, ringways)).unwrap_err());
+            assert!(error.contains(word), "{target}: {error}");
         }
     }
 

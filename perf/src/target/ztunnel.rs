@@ -29,7 +29,7 @@ impl Target for Ztunnel {
 
     fn start(&self, site: &Site) -> Result<Standing> {
         hbone::start(self.name(), site, |pod| {
-            let mut command = hbone::command(&self.binary, site, pod, self.worker_threads);
+            let mut command = hbone::dedicated(&self.binary, site, pod, self.worker_threads);
             command.env("FAKE_CA", "true");
             command
         })

@@ -1,0 +1,171 @@
+//! ringway by revision: built once, in a work tree of its own, and kept below `target/perf`.
+//!
+//! ```text
+//!   target/perf/bin/ringway-0123456789ab   one for each revision that was ever asked for
+//!   target/perf/build                      cargo's target directory: the next build is incremental
+//!   target/perf/tree                       the work tree, while a build runs
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail, ensure};
+use testkit::shell;
+
+/// How much of what cargo said is repeated when a build fails.
+const LAST_LINES: usize = 30;
+
+/// A revision is named by this many digits of its hash.
+const REVISION_DIGITS: usize = 12;
+
+/// Removes a work tree when its input ends, however the one at the other end of it ended.
+const GUARD: &str = r#"
+trap '' INT TERM HUP QUIT
+cat > /dev/null
+git worktree remove --force "$1"
+"#;
+
+/// A ringway to measure, as `--ringway [NAME=]PATH` or `--ringway [NAME=]rev:REV` gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RingwayBuild {
+    /// `ringway`, or `ringway:NAME`.
+    pub(super) target: String,
+    source: Source,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Path(PathBuf),
+    Revision(String),
+}
+
+impl FromStr for RingwayBuild {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, source) = match text.split_once('=') {
+            Some((name, source)) => (Some(name), source),
+            None => (None, text),
+        };
+        let source = match source.strip_prefix("rev:") {
+            Some(revision) => Source::Revision(revision.to_owned()),
+            None => Source::Path(source.into()),
+        };
+        let name = match (name, &source) {
+            (Some(name), _) => Some(name),
+            (None, Source::Revision(revision)) => Some(revision.as_str()),
+            (None, Source::Path(_)) => None,
+        };
+        let is_word = |name: &str| !name.is_empty() && !name.contains([',', ':']);
+        ensure!(name.is_none_or(is_word), "give it as PATH, NAME=PATH, rev:REV or NAME=rev:REV");
+        let target = name.map_or_else(|| "ringway".to_owned(), |name| format!("ringway:{name}"));
+        Ok(Self { target, source })
+    }
+}
+
+impl RingwayBuild {
+    /// Its binary, by an absolute path since processes are started in other places. A revision is built first.
+    pub(super) fn binary(&self) -> Result<PathBuf> {
+        match &self.source {
+            Source::Path(path) => super::existing(path),
+            Source::Revision(revision) => of_revision(revision),
+        }
+    }
+
+    /// Nothing has to be built, and nothing is there.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(&self.source, Source::Path(path) if !path.is_file())
+    }
+}
+
+/// An error when two have the same name: nobody could tell them apart in a report.
+pub(super) fn expect_distinct(builds: &[RingwayBuild]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let twice = builds.iter().find(|build| !seen.insert(&build.target));
+    twice.map_or(Ok(()), |build| bail!("two builds are called {}: give them names, NAME=PATH", build.target))
+}
+
+/// The binary of a revision of the repository around the current directory, built if it never was.
+pub(crate) fn of_revision(revision: &str) -> Result<PathBuf> {
+    let top = git(Path::new("."), &["rev-parse", "--show-toplevel"]).context("looking for the repository")?;
+    of_revision_in(Path::new(&top), revision)
+}
+
+fn of_revision_in(repository: &Path, revision: &str) -> Result<PathBuf> {
+    let commit = format!("{revision}^{{commit}}");
+    let commit = git(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]);
+    let commit = commit.ok().with_context(|| format!("no revision is called {revision:?}: see git log"))?;
+    let short = commit.get(..REVISION_DIGITS).context("git names commits with more digits")?;
+    let place = repository.join("target/perf");
+    let binary = place.join("bin").join(format!("ringway-{short}"));
+    fs::create_dir_all(place.join("bin")).with_context(|| format!("making {}", place.display()))?;
+    // Two runs at once would take each other's tree away.
+    let lock = File::create(place.join("lock"))?;
+    lock.lock().with_context(|| format!("waiting for another build in {}", place.display()))?;
+    if !binary.is_file() {
+        eprintln!("building ringway {short} ({revision}): this takes minutes the first time");
+        let tree = Tree::check_out(repository, &place.join("tree"), &commit)?;
+        let built = build(&tree.directory, &place.join("build")).with_context(|| format!("ringway {short}"))?;
+        // Under its name only when it is whole.
+        let fresh = binary.with_extension("new");
+        fs::copy(&built, &fresh).with_context(|| format!("copying {}", built.display()))?;
+        fs::rename(&fresh, &binary)?;
+    }
+    Ok(binary)
+}
+
+fn build(tree: &Path, target_directory: &Path) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--locked", "-p", "node"]).current_dir(tree);
+    // What a build of this program by cargo left in the environment is not that revision's.
+    cargo.env("CARGO_TARGET_DIR", target_directory).env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null());
+    let output = cargo.output().context("running cargo")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = said.lines().collect();
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+        bail!("cargo build: {}\n{last}", output.status);
+    }
+    Ok(target_directory.join("release/ringway"))
+}
+
+/// A work tree that is gone when this is dropped, or when this process ends.
+#[derive(Debug)]
+struct Tree {
+    directory: PathBuf,
+    guard: Child,
+}
+
+impl Tree {
+    /// Always in the same place: cargo knows by it what was built before.
+    fn check_out(repository: &Path, directory: &Path, commit: &str) -> Result<Self> {
+        let path = directory.to_str().context("the repository's path is not UTF-8")?;
+        // One that was left behind, if any.
+        let _ = git(repository, &["worktree", "remove", "--force", path]);
+        git(repository, &["worktree", "prune"])?;
+        git(repository, &["worktree", "add", "--detach", "--quiet", path, commit])?;
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "sh", path]).current_dir(repository).process_group(0);
+        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let guard = guard.spawn().context("starting the shell that removes the work tree")?;
+        Ok(Self { directory: directory.to_owned(), guard })
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
+    let mut git = Command::new("git");
+    // A hook that runs us may have said where its repository is.
+    git.current_dir(directory).env_remove("GIT_DIR").env_remove("GIT_INDEX_FILE").args(arguments);
+    Ok(shell::output(&mut git)?.trim().to_owned())
+}
