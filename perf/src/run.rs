@@ -10,7 +10,7 @@ use crate::measure::{self, Order, cpu, syscalls};
 use crate::record::Plan;
 use crate::report;
 use crate::site::Layout;
-use crate::target::{Choice, Peer};
+use crate::target::{Choice, Peer, RingwayBuild};
 use crate::workload::Workload;
 
 #[derive(Args, Debug)]
@@ -18,10 +18,11 @@ pub(crate) struct RunArguments {
     /// A binary to measure beside ringway: ztunnel=PATH, built in release with its feature `testing`.
     #[arg(long, value_name = "NAME=PATH")]
     peer: Vec<Peer>,
-    /// The ringway to measure.
-    #[arg(long, value_name = "PATH", default_value = "target/release/ringway")]
-    ringway: PathBuf,
-    /// Which of direct, ztunnel, ringway, in the order of the report [default: all that there are].
+    /// A ringway to measure, by path or by revision (rev:REV, which is built); as often as you like, NAME= before it.
+    #[arg(long, value_name = "[NAME=]PATH", default_value = "target/release/ringway")]
+    ringway: Vec<RingwayBuild>,
+    /// Which of direct, plain, sealed, haproxy, wireguard, ztunnel, ringway, in the order of the report [default: all that
+    /// there are].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     targets: Vec<String>,
     /// Which workloads, in the order of the report [default: all].
@@ -110,6 +111,10 @@ impl Preset {
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     ensure!(testkit::run::is_root(), "network namespaces need root");
+    if let Some(reason) = arguments.layout.unavailable() {
+        println!("not available here: {reason}");
+        return Ok(());
+    }
     if !arguments.cores.is_empty() {
         cpu::restrict(&arguments.cores)?;
     }
@@ -137,7 +142,7 @@ fn order(arguments: &RunArguments) -> Result<Order> {
     };
     ensure!(plan.rounds > 0 && plan.seconds > 0.0 && plan.warm_up_seconds >= 0.0, "nothing to measure");
     let choice = Choice {
-        ringway: arguments.ringway.clone(),
+        ringways: arguments.ringway.clone(),
         peers: arguments.peer.clone(),
         worker_threads: arguments.threads,
         names: arguments.targets.clone(),

@@ -59,16 +59,26 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// True for a connection to 15008 whose first bytes are a TLS ClientHello and whose answer is TLS too.
+    /// True for a connection to 15008 whose first bytes are a TLS ClientHello and whose answer is TLS too. A PROXY header
+    /// before it tells where the connection was meant to go, and carries nothing of an application.
     pub fn is_tunnel(&self) -> bool {
         self.server.port() == HBONE_PORT
-            && is_client_hello(&self.sent.opening)
+            && is_client_hello(after_proxy_header(&self.sent.opening))
             && (self.received.opening.is_empty() || is_tls_record(&self.received.opening))
     }
 
     fn bytes(&self) -> u64 {
         self.sent.bytes + self.received.bytes
     }
+}
+
+/// What follows the binary header of the PROXY protocol (its specification §2.2: signature, version and command, family,
+/// length), all if there is none.
+fn after_proxy_header(opening: &[u8]) -> &[u8] {
+    let Some([_, _, high, low, rest @ ..]) = opening.strip_prefix(b"\r\n\r\n\0\r\nQUIT\n") else {
+        return opening;
+    };
+    rest.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default()
 }
 
 /// RFC 8446 §5.1: a handshake record (22) of TLS 1.0 to 1.2 on the wire, holding a ClientHello (1).
@@ -206,8 +216,14 @@ mod tests {
     fn what_counts_as_encrypted() {
         let client = address("10.1.0.2:40000");
         type Case = (&'static str, u16, &'static [u8], &'static [u8], bool);
-        let table: [Case; 6] = [
+        let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\0\x02\x0a\x02\0\x02\x9c\x40\x1f\x90";
+        let announced: &[u8] = [&header[..], HELLO].concat().leak();
+        let in_vain: &[u8] = [&header[..], b"GET / HTTP/1.1\r\n"].concat().leak();
+        let table: [Case; 9] = [
             ("a tunnel", 15008, HELLO, RECORD, true),
+            ("a tunnel behind a PROXY header", 15008, announced, RECORD, true),
+            ("plaintext behind a PROXY header", 15008, in_vain, RECORD, false),
+            ("a PROXY header alone", 15008, header, RECORD, false),
             ("TLS on another port", 8443, HELLO, RECORD, false),
             ("plaintext", 8080, b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK", false),
             ("plaintext on 15008", 15008, b"PRI * HTTP/2.0\r\n", b"", false),

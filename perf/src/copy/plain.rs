@@ -2,11 +2,10 @@
 
 use std::io;
 use std::net::SocketAddrV4;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Builder;
 
 use super::{
@@ -27,7 +26,7 @@ async fn accept(side: Side, buffer_len: usize) -> Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(side.address().into()).with_context(|| format!("port {}", side.port()))?;
-    let listener = Arc::new(socket.listen(BACKLOG)?);
+    let listener = socket.listen(BACKLOG)?;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(serve(side, stream, buffer_len))),

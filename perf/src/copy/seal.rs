@@ -56,15 +56,14 @@ impl Secret {
     /// The keys of the connection that begins with `salt`.
     pub(super) fn keys(&self, salt: &[u8; SALT_LEN]) -> Result<Keys> {
         let derived = Salt::new(HKDF_SHA256, salt).extract(&self.0);
-        let key = |direction: &[u8]| {
+        let sealer = |direction: &[u8]| -> Result<Sealer> {
             let mut key = [0; KEY_LEN];
             let filled = derived.expand(&[direction], Aes128).and_then(|okm| okm.fill(&mut key));
             filled.map_err(|_| anyhow!("no key could be derived"))?;
             let key = UnboundKey::new(&AES_128_GCM, &key).map_err(|_| anyhow!("not a key of AES-128"))?;
             Ok(Sealer { key: LessSafeKey::new(key), records: 0 })
         };
-        let keys: Result<Keys> = Ok(Keys { to_server: key(b"to server")?, to_client: key(b"to client")? });
-        keys.context("the keys of a connection")
+        Ok(Keys { to_server: sealer(b"to server")?, to_client: sealer(b"to client")? })
     }
 }
 
@@ -137,17 +136,21 @@ mod tests {
         buffer
     }
 
+    fn opened(sealer: &mut Sealer, record: &[u8]) -> Option<Vec<u8>> {
+        sealer.open(&mut record.to_vec()).ok().map(|payload| payload.to_vec())
+    }
+
     #[test]
     fn what_one_side_seals_the_other_opens_in_its_order() {
         let (mut here, mut there) = (keys(&SALT), keys(&SALT));
         let first = record(&mut here.to_server, b"hello");
         let second = record(&mut here.to_server, b"hello");
         assert!(first != second && !first.windows(5).any(|window| window == b"hello"));
-        assert_eq!(there.to_server.open(&mut first.clone()).unwrap(), b"hello");
-        assert_eq!(there.to_server.open(&mut second.clone()).unwrap(), b"hello");
-        assert!(there.to_server.open(&mut second.clone()).is_err(), "a record comes once");
+        assert_eq!(opened(&mut there.to_server, &first).unwrap(), b"hello");
+        assert_eq!(opened(&mut there.to_server, &second).unwrap(), b"hello");
+        assert_eq!(opened(&mut there.to_server, &second), None, "a record comes once");
         let end = record(&mut here.to_client, b"");
-        assert_eq!(there.to_client.open(&mut end.clone()).unwrap(), b"");
+        assert_eq!(opened(&mut there.to_client, &end).unwrap(), b"");
     }
 
     #[test]
@@ -156,10 +159,10 @@ mod tests {
         for at in 0..sealed.len() {
             let mut touched = sealed.clone();
             touched[at] ^= 1;
-            assert!(keys(&SALT).to_server.open(&mut touched).is_err(), "byte {at}");
+            assert_eq!(opened(&mut keys(&SALT).to_server, &touched), None, "byte {at}");
         }
-        assert!(keys(&SALT).to_client.open(&mut sealed.clone()).is_err(), "the other direction");
-        assert!(keys(&[8; SALT_LEN]).to_server.open(&mut sealed.clone()).is_err(), "another connection");
+        assert_eq!(opened(&mut keys(&SALT).to_client, &sealed), None, "the other direction");
+        assert_eq!(opened(&mut keys(&[8; SALT_LEN]).to_server, &sealed), None, "another connection");
         assert!(Secret::new(b"short").is_err());
     }
 }

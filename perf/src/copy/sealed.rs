@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-use super::seal::{LENGTH_LEN, SALT_LEN, Sealer, Secret, TAG_LEN, random_salt};
+use super::seal::{Keys, LENGTH_LEN, SALT_LEN, Sealer, Secret, TAG_LEN, random_salt};
 use super::{
     DESTINATION_LEN, Side, TUNNEL_PORT, destination_from_bytes, destination_to_bytes, original_destination,
     reset_on_close,
@@ -42,37 +42,40 @@ pub(super) fn run(side: Side, secret: &Secret, buffer_len: usize) -> Result<()> 
 
 /// A redirected connection of an application.
 fn serve_client(app: TcpStream, secret: &Secret, buffer_len: usize) -> Result<()> {
-    let opened = (|| {
-        let destination = original_destination(&app)?;
-        let mut wire = connect(SocketAddrV4::new(*destination.ip(), TUNNEL_PORT))?;
-        let salt = random_salt()?;
-        let mut keys = secret.keys(&salt)?;
-        let mut opening = [0; SALT_LEN + LENGTH_LEN + DESTINATION_LEN + TAG_LEN];
-        let (head, record) = opening.split_at_mut(SALT_LEN);
-        head.copy_from_slice(&salt);
-        record[LENGTH_LEN..][..DESTINATION_LEN].copy_from_slice(&destination_to_bytes(destination));
-        keys.to_server.seal(record, DESTINATION_LEN)?;
-        wire.write_all(&opening)?;
-        Ok((wire, keys))
-    })();
-    let (wire, keys) = opened.inspect_err(|_| reset_on_close(&app))?;
+    let (wire, keys) = enter_tunnel(&app, secret).inspect_err(|_| reset_on_close(&app))?;
     exchange(app, wire, keys.to_server, keys.to_client, buffer_len)
 }
 
 /// A tunnel of the clients' side.
-fn serve_tunnel(mut wire: TcpStream, secret: &Secret, buffer_len: usize) -> Result<()> {
-    let opened = (|| {
-        let mut salt = [0; SALT_LEN];
-        wire.read_exact(&mut salt).context("a tunnel ended before it began")?;
-        let mut keys = secret.keys(&salt)?;
-        let mut record = [0; LENGTH_LEN + DESTINATION_LEN + TAG_LEN];
-        wire.read_exact(&mut record).context("a tunnel ended before it said where to")?;
-        let destination = <[u8; DESTINATION_LEN]>::try_from(&*keys.to_server.open(&mut record)?)?;
-        let app = connect(destination_from_bytes(destination))?;
-        Ok((app, keys))
-    })();
-    let (app, keys) = opened.inspect_err(|_| reset_on_close(&wire))?;
+fn serve_tunnel(wire: TcpStream, secret: &Secret, buffer_len: usize) -> Result<()> {
+    let (app, keys) = leave_tunnel(&wire, secret).inspect_err(|_| reset_on_close(&wire))?;
     exchange(app, wire, keys.to_client, keys.to_server, buffer_len)
+}
+
+/// To the pod where a redirected connection was meant to go, which is told the rest.
+fn enter_tunnel(app: &TcpStream, secret: &Secret) -> Result<(TcpStream, Keys)> {
+    let destination = original_destination(app)?;
+    let mut wire = connect(SocketAddrV4::new(*destination.ip(), TUNNEL_PORT))?;
+    let salt = random_salt()?;
+    let mut keys = secret.keys(&salt)?;
+    let mut opening = [0; SALT_LEN + LENGTH_LEN + DESTINATION_LEN + TAG_LEN];
+    let (head, record) = opening.split_at_mut(SALT_LEN);
+    head.copy_from_slice(&salt);
+    record[LENGTH_LEN..][..DESTINATION_LEN].copy_from_slice(&destination_to_bytes(destination));
+    keys.to_server.seal(record, DESTINATION_LEN)?;
+    wire.write_all(&opening)?;
+    Ok((wire, keys))
+}
+
+/// To the application of this pod that a tunnel names first.
+fn leave_tunnel(mut wire: &TcpStream, secret: &Secret) -> Result<(TcpStream, Keys)> {
+    let mut salt = [0; SALT_LEN];
+    wire.read_exact(&mut salt).context("a tunnel ended before it began")?;
+    let mut keys = secret.keys(&salt)?;
+    let mut record = [0; LENGTH_LEN + DESTINATION_LEN + TAG_LEN];
+    wire.read_exact(&mut record).context("a tunnel ended before it said where to")?;
+    let destination = <[u8; DESTINATION_LEN]>::try_from(&*keys.to_server.open(&mut record)?)?;
+    Ok((connect(destination_from_bytes(destination))?, keys))
 }
 
 fn connect(to: SocketAddrV4) -> Result<TcpStream> {

@@ -5,14 +5,15 @@ use testkit::netns::Netns;
 /// Why this kernel can't make a device of this kind, `arguments` being what `ip link add` needs for it: tried out in a
 /// namespace that nobody else sees.
 pub(crate) fn unavailable(kind: &str, arguments: &str) -> Option<String> {
-    let tried = Netns::new("probe").and_then(|netns| netns.ip(&format!("link add probe type {kind} {arguments}")));
+    let tried =
+        Netns::new("probe").and_then(|netns| netns.ip(&format!("link add probe type {kind} {arguments}")));
     tried.err().map(|error| format!("this kernel has no {kind}: {}", last_line(&format!("{error:#}"))))
 }
 
 /// The same of a queueing discipline.
 pub(crate) fn queue_unavailable(kind: &str, arguments: &str) -> Option<String> {
-    let tried =
-        Netns::new("probe").and_then(|netns| netns.run(&format!("tc qdisc add dev lo root {kind} {arguments}")));
+    let tried = Netns::new("probe")
+        .and_then(|netns| netns.run(&format!("tc qdisc add dev lo root {kind} {arguments}")));
     tried.err().map(|error| format!("this kernel has no {kind}: {}", last_line(&format!("{error:#}"))))
 }
 

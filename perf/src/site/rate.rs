@@ -75,7 +75,8 @@ mod tests {
             let rate: Rate = text.parse().unwrap();
             assert_eq!((rate.as_tbf().as_str(), rate.to_string().as_str()), (tbf, text));
         }
-        for broken in ["", "10", "gbit", "-1gbit", "1.5gbit", "10kbit", "0mbit", "401gbit", "99999999999gbit"] {
+        for broken in ["", "10", "gbit", "-1gbit", "1.5gbit", "10kbit", "0mbit", "401gbit", "99999999999gbit"]
+        {
             assert!(broken.parse::<Rate>().is_err(), "{broken}");
         }
     }

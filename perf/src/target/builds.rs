@@ -109,7 +109,8 @@ fn of_revision_in(repository: &Path, revision: &str) -> Result<PathBuf> {
     if !binary.is_file() {
         eprintln!("building ringway {short} ({revision}): this takes minutes the first time");
         let tree = Tree::check_out(repository, &place.join("tree"), &commit)?;
-        let built = build(&tree.directory, &place.join("build")).with_context(|| format!("ringway {short}"))?;
+        let built =
+            build(&tree.directory, &place.join("build")).with_context(|| format!("ringway {short}"))?;
         // Under its name only when it is whole.
         let fresh = binary.with_extension("new");
         fs::copy(&built, &fresh).with_context(|| format!("copying {}", built.display()))?;
@@ -168,4 +169,91 @@ fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
     // A hook that runs us may have said where its repository is.
     git.current_dir(directory).env_remove("GIT_DIR").env_remove("GIT_INDEX_FILE").args(arguments);
     Ok(shell::output(&mut git)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn builds_are_named_by_the_user_or_by_their_revision() {
+        for (text, target, source) in [
+            ("target/release/ringway", "ringway", Source::Path("target/release/ringway".into())),
+            ("old=/tmp/ringway", "ringway:old", Source::Path("/tmp/ringway".into())),
+            ("rev:v0.1.0", "ringway:v0.1.0", Source::Revision("v0.1.0".to_owned())),
+            ("base=rev:main~3", "ringway:base", Source::Revision("main~3".to_owned())),
+        ] {
+            assert_eq!(
+                text.parse::<RingwayBuild>().unwrap(),
+                RingwayBuild { target: target.to_owned(), source }
+            );
+        }
+        for broken in ["=path", "a,b=path", "a:b=path", "rev:"] {
+            assert!(broken.parse::<RingwayBuild>().is_err(), "{broken}");
+        }
+    }
+
+    /// A repository whose first revision says `one`, and whose second can't be built.
+    struct Repository(PathBuf);
+
+    impl Repository {
+        fn new() -> Self {
+            let directory = std::env::temp_dir().join(format!("ringway-perf-builds-{}", std::process::id()));
+            let repository = Self(directory);
+            fs::create_dir_all(repository.0.join("src")).unwrap();
+            repository.write("Cargo.toml", MANIFEST);
+            repository
+                .write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"node\"\nversion = \"0.0.0\"\n");
+            repository.write(".gitignore", "target\n");
+            repository.write("src/main.rs", "fn main() { println!(\"one\") }\n");
+            repository.git(&["init", "--quiet", "--initial-branch=main"]);
+            repository.commit("one");
+            repository.write("src/main.rs", "fn main() { broken }\n");
+            repository.commit("two");
+            repository
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            fs::write(self.0.join(file), text).unwrap();
+        }
+
+        fn git(&self, arguments: &[&str]) -> String {
+            git(&self.0, arguments).unwrap()
+        }
+
+        fn commit(&self, message: &str) {
+            self.git(&["add", "--all"]);
+            let author = ["-c", "user.name=test", "-c", "user.email=test@example.org"];
+            self.git(&[&author[..], &["commit", "--quiet", "--message", message]].concat());
+        }
+    }
+
+    impl Drop for Repository {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const MANIFEST: &str = "[package]\nname = \"node\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+                            [[bin]]\nname = \"ringway\"\npath = \"src/main.rs\"\n\n[workspace]\n";
+
+    #[test]
+    fn a_revision_is_built_once_and_its_work_tree_goes_away() {
+        let repository = Repository::new();
+        let built = of_revision_in(&repository.0, "main~1").unwrap();
+        assert_eq!(shell::output(&mut Command::new(&built)).unwrap(), "one\n");
+        let short = &repository.git(&["rev-parse", "main~1"])[..REVISION_DIGITS];
+        assert!(built.ends_with(format!("target/perf/bin/ringway-{short}")), "{}", built.display());
+        let when = fs::metadata(&built).unwrap().modified().unwrap();
+        assert_eq!(of_revision_in(&repository.0, short).unwrap(), built);
+        assert_eq!(fs::metadata(&built).unwrap().modified().unwrap(), when);
+
+        let error = format!("{:#}", of_revision_in(&repository.0, "main").unwrap_err());
+        assert!(error.contains("cannot find value `broken`"), "{error}");
+        let error = format!("{:#}", of_revision_in(&repository.0, "nowhere").unwrap_err());
+        assert!(error.contains("no revision is called \"nowhere\""), "{error}");
+        assert_eq!(repository.git(&["worktree", "list"]).lines().count(), 1);
+        assert!(!repository.0.join("target/perf/tree").exists());
+    }
 }

@@ -19,7 +19,6 @@ use crate::site::{Pod, Site};
 
 /// What both sides say first. AES-128 before AES-256, as ringway has it, so that like is compared with like.
 const GLOBAL: &str = "global
-    maxconn 25000
     ssl-default-bind-options ssl-min-ver TLSv1.3
     ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384
     ssl-default-server-options ssl-min-ver TLSv1.3
@@ -143,7 +142,11 @@ mod tests {
                 assert!(config.contains(needed), "{needed} is not in {config}");
             }
         }
-        assert!(client.contains("bind :15001\n    server pod *:15008 ssl") && client.contains("send-proxy-v2"));
-        assert!(server.contains("bind :15008 ssl") && server.contains("accept-proxy\n    server application *\n"));
+        assert!(
+            client.contains("bind :15001\n    server pod *:15008 ssl") && client.contains("send-proxy-v2")
+        );
+        assert!(
+            server.contains("bind :15008 ssl") && server.contains("accept-proxy\n    server application *\n")
+        );
     }
 }

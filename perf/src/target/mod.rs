@@ -52,7 +52,9 @@ pub(crate) trait Target: fmt::Debug {
 
     /// Why a workload has no meaning for it.
     fn cannot(&self, workload: &Workload) -> Option<String> {
-        workload.node_process.then(|| "it has no process for a whole node, to which pods come and go".to_owned())
+        workload
+            .node_process
+            .then(|| "it has no process for a whole node, to which pods come and go".to_owned())
     }
 
     /// What exactly was measured.
@@ -213,11 +215,10 @@ mod tests {
         let (ztunnel, missing) = (["ztunnel=/bin/sh"], ["/nonexistent/ringway"]);
         let builds = ["old=/bin/sh", "new=/bin/sh"];
         assert_eq!(names(&choice(&[], &[], &missing)).unwrap(), BUILT_IN);
-        assert_eq!(names(&choice(&[], &ztunnel, &builds)).unwrap()[5..], [
-            "ztunnel",
-            "ringway:old",
-            "ringway:new"
-        ]);
+        assert_eq!(
+            names(&choice(&[], &ztunnel, &builds)).unwrap()[5..],
+            ["ztunnel", "ringway:old", "ringway:new"]
+        );
         assert_eq!(names(&choice(&["ztunnel", "direct"], &ztunnel, &[])).unwrap(), ["ztunnel", "direct"]);
         assert_eq!(names(&choice(&["ringway"], &[], &builds)).unwrap(), ["ringway:old", "ringway:new"]);
         assert_eq!(names(&choice(&["ringway:new"], &[], &builds)).unwrap(), ["ringway:new"]);

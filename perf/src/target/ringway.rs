@@ -40,7 +40,9 @@ impl Target for Ringway {
     fn start(&self, site: &Site) -> Result<Standing> {
         if let Some(node) = &site.node {
             let mut command = hbone::command(&self.binary, site, "node", self.worker_threads);
-            command.env("RINGWAY_PODS_PATH", site.pods_file()).env("RINGWAY_CA_DIR", site.authority_directory());
+            command
+                .env("RINGWAY_PODS_PATH", site.pods_file())
+                .env("RINGWAY_CA_DIR", site.authority_directory());
             return hbone::start_node(&self.name, site, node, &mut command);
         }
         hbone::start(&self.name, site, |pod| {

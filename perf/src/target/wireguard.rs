@@ -41,28 +41,29 @@ impl<'s> End<'s> {
         Ok(Self { pod, ip, private_key, public_key: public_key.trim().to_owned() })
     }
 
-    /// As arguments of `wg`.
-    fn tunnel_to(&self, other: &Self, key_file: &Path) -> Vec<String> {
-        let words = ["set", "wg0", "listen-port", &PORT.to_string(), "private-key"].map(str::to_owned);
-        let peer = ["peer", &other.public_key, "allowed-ips", &format!("{}/32", other.ip), "endpoint"];
-        let peer = peer.map(str::to_owned);
-        let endpoint = format!("{}:{PORT}", other.pod.ip);
-        [&words[..], &[key_file.display().to_string()], &peer[..], &[endpoint]].concat()
-    }
-
     fn up(&self, other: &Self, site: &Site) -> Result<()> {
         let key_file = site.directory().join(format!("wireguard-{}.key", self.pod.name));
         fs::write(&key_file, &self.private_key)?;
         self.pod.netns.ip("link add wg0 type wireguard")?;
-        self.pod.netns.output(Command::new("wg").args(self.tunnel_to(other, &key_file)))?;
-        self.pod.netns.ip_batch(&self.link(site.mtu))
+        let arguments = tunnel(&key_file, &other.public_key, other.ip, other.pod.ip);
+        self.pod.netns.output(Command::new("wg").args(arguments))?;
+        self.pod.netns.ip_batch(&link(self.ip, site.mtu))
     }
+}
 
-    /// As lines of `ip -batch`.
-    fn link(&self, mtu: u32) -> String {
-        let mtu = mtu.saturating_sub(OVERHEAD_BYTES);
-        format!("addr add {}/24 dev wg0\nlink set wg0 mtu {mtu} up\n", self.ip)
-    }
+/// To a peer that is `inside` the tunnel and `outside` of it, as arguments of `wg`.
+fn tunnel(key_file: &Path, peer: &str, inside: Ipv4Addr, outside: Ipv4Addr) -> Vec<String> {
+    let (key_file, port) = (key_file.display().to_string(), PORT.to_string());
+    let (allowed, endpoint) = (format!("{inside}/32"), format!("{outside}:{PORT}"));
+    let own = ["set", "wg0", "listen-port", &port, "private-key", &key_file];
+    let peer = ["peer", peer, "allowed-ips", &allowed, "endpoint", &endpoint];
+    own.into_iter().chain(peer).map(str::to_owned).collect()
+}
+
+/// As lines of `ip -batch`.
+fn link(ip: Ipv4Addr, mtu: u32) -> String {
+    let mtu = mtu.saturating_sub(OVERHEAD_BYTES);
+    format!("addr add {ip}/24 dev wg0\nlink set wg0 mtu {mtu} up\n")
 }
 
 impl Target for Wireguard {
@@ -102,5 +103,22 @@ impl Target for Wireguard {
             dial.push(server.ip);
         }
         Ok(Standing { dial, ..Standing::of_pods(site) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_and_one_address_at_each_end() {
+        let (inside, outside) = (Ipv4Addr::new(10, 79, 0, 2), Ipv4Addr::new(10, 77, 0, 2));
+        let arguments = tunnel(Path::new("/run/key"), "PEER=", inside, outside).join(" ");
+        assert_eq!(
+            arguments,
+            "set wg0 listen-port 51820 private-key /run/key peer PEER= allowed-ips 10.79.0.2/32 endpoint \
+             10.77.0.2:51820"
+        );
+        assert_eq!(link(inside, 1500), "addr add 10.79.0.2/24 dev wg0\nlink set wg0 mtu 1420 up\n");
     }
 }

@@ -1,0 +1,106 @@
+//! Every target that this machine has: bytes go through it, and the wire shows what it promises.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-perf");
+
+/// Other packets beside the tunnels': what closes connections that were there before.
+const PLAIN_SHARE_MAX: f64 = 0.01;
+
+/// A moment of ping-pong through these targets; `None` where nobody may make namespaces.
+fn report(name: &str, arguments: &[&str]) -> Option<Value> {
+    if !testkit::run::is_root() {
+        eprintln!("INCOMPLETE: {name}: network namespaces need root");
+        return None;
+    }
+    let json = std::env::temp_dir().join(format!("ringway-perf-{name}-{}.json", std::process::id()));
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--rounds", "1", "--seconds", "0.2", "--warm-up", "0.1"]);
+    command.args(["--workloads", WORKLOAD, "--json"]).arg(&json).args(arguments);
+    let output = command.output().expect("invariant: cargo built the program for this test");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let report = std::fs::read(&json).expect("invariant: it writes the file before it succeeds");
+    std::fs::remove_file(&json).expect("invariant: it was just read");
+    Some(serde_json::from_slice(&report).expect("invariant: what it writes is JSON"))
+}
+
+const WORKLOAD: &str = "ping-pong";
+
+/// What crossed the client's link in a target's sample: in tunnels, and beside them. `None` if it was left out.
+fn wire(report: &Value, target: &str) -> Option<(f64, f64)> {
+    let samples = report["samples"].as_array().expect("invariant: samples are a list");
+    let Some(sample) = samples.iter().find(|sample| sample["target"] == target) else {
+        eprintln!("INCOMPLETE: {target} is left out: {}", report["left_out"]);
+        return None;
+    };
+    assert!(sample["figures"]["rate_per_s"].as_f64() > Some(0.0), "{target}: {sample}");
+    let bytes = |kind: &str| sample["wire"][kind].as_f64().expect("invariant: bytes are counted");
+    Some((bytes("tunnel_bytes"), bytes("plain_bytes")))
+}
+
+fn expect_only_tunnels(report: &Value, target: &str) {
+    if let Some((tunnel, plain)) = wire(report, target) {
+        assert!(tunnel > 0.0 && plain <= tunnel * PLAIN_SHARE_MAX, "{target}: {tunnel} and {plain}");
+    }
+}
+
+#[test]
+fn what_goes_through_a_target_is_on_its_port_alone() {
+    let targets = ["plain", "sealed", "haproxy", "wireguard"];
+    let Some(report) = report("targets", &["--targets", &targets.join(",")]) else { return };
+    for target in targets {
+        expect_only_tunnels(&report, target);
+    }
+    let subjects = report["targets"].as_array().expect("invariant: targets are a list");
+    for subject in subjects {
+        let (name, suite) = (&subject["name"], &subject["suite"]);
+        let expected = if name == "haproxy" { "TLS_AES_128_GCM_SHA256".into() } else { Value::Null };
+        assert_eq!(*suite, expected, "{name}");
+        let sweep = subject["build"]["notes"].as_str().is_some_and(|notes| notes.contains("best of a sweep"));
+        assert_eq!(sweep, name == "sealed", "{subject}");
+    }
+}
+
+#[test]
+fn pods_may_be_of_one_node_and_behind_a_slow_underlay() {
+    let layout = ["--same-node", "--pairs", "1", "--underlay", "vxlan", "--mtu", "1400", "--rate", "100mbit"];
+    let Some(report) = report("layout", &[&["--targets", "direct,plain"], &layout[..]].concat()) else {
+        return;
+    };
+    expect_only_tunnels(&report, "plain");
+    let (tunnel, plain) = wire(&report, "direct").expect("invariant: nothing is needed for it");
+    assert!(tunnel == 0.0 && plain > 0.0, "{tunnel} and {plain}");
+    let site = "two pods of one node, 1 pairs of pods, joined by veth, vxlan, MTU 1400, 100mbit";
+    assert_eq!(report["plan"]["site"], site);
+}
+
+#[test]
+fn an_underlay_that_the_kernel_lacks_is_no_error() {
+    if !testkit::run::is_root() {
+        eprintln!("INCOMPLETE: an_underlay_that_the_kernel_lacks_is_no_error: network namespaces need root");
+        return;
+    }
+    let mut command = Command::new(PROGRAM);
+    command.args([
+        "run",
+        "--targets",
+        "direct",
+        "--workloads",
+        WORKLOAD,
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.1",
+    ]);
+    let output = command.args(["--underlay", "geneve"]).output();
+    let output = output.expect("invariant: cargo built the program for this test");
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{errors}");
+    assert!(
+        said.contains("not available here: this kernel has no geneve") || said.contains("geneve, MTU"),
+        "{said}"
+    );
+}
