@@ -21,6 +21,7 @@ use serde_json::Value;
 use tracing::info;
 
 pub(crate) use config_dump::config;
+pub(crate) use diagnosis::Origins;
 
 use crate::figures::Figures;
 use crate::flows::Flows;
@@ -40,6 +41,7 @@ pub(crate) struct Admin {
     pub(crate) shutdown: Shutdown,
     /// `NODE_NAME`
     pub(crate) node: Option<Arc<str>>,
+    pub(crate) origins: Origins,
     /// What of the environment is shown.
     pub(crate) config: Arc<Value>,
 }

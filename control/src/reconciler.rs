@@ -21,7 +21,7 @@ use crate::local::{LocalError, LocalMesh, PodChanges, PodsFile};
 use crate::plane::DataPlane;
 use crate::pods::{NodePod, Pods};
 use crate::readiness::{Readiness, Task};
-use crate::status::Status;
+use crate::status::{Plane, Status};
 use crate::waits::until;
 use crate::zds::PodEvent;
 
@@ -152,14 +152,26 @@ impl Reconciler {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Mesh(Ok(update)) => self.take_mesh(update),
-            Event::Mesh(Err(error)) => warn!(%error, "the mesh stays what it was"),
-            Event::Pods(Ok(PodNews::File(changes))) => self.pods.apply(changes),
+            Event::Mesh(Ok(update)) => {
+                self.mesh.note(None, &self.status);
+                self.take_mesh(update);
+            }
+            Event::Mesh(Err(error)) => {
+                warn!(%error, "the mesh stays what it was");
+                self.mesh.note(Some(&error), &self.status);
+            }
+            Event::Pods(Ok(PodNews::File(changes))) => {
+                self.pod_feed.note(None, &self.status);
+                self.pods.apply(changes);
+            }
             Event::Pods(Ok(PodNews::Agent(event))) => {
                 self.pods.take(event.change);
                 self.waiting.push(event.done);
             }
-            Event::Pods(Err(error)) => warn!(%error, "the pods stay what they were"),
+            Event::Pods(Err(error)) => {
+                warn!(%error, "the pods stay what they were");
+                self.pod_feed.note(Some(&error), &self.status);
+            }
             Event::Certificate(event) => self.take_certificate(event),
             Event::Revocations(lists) => {
                 self.snapshot.set_revocations(lists);
@@ -324,12 +336,28 @@ impl MeshFeed {
             },
         }
     }
+
+    /// Tells what became of the last reading of its file, where it is one.
+    pub(crate) fn note(&self, error: Option<&LocalError>, status: &Status) {
+        if let Self::Local(mesh) = self
+            && let Some(path) = mesh.path()
+        {
+            status.read_file(Plane::MeshFile, path, error.map(LocalError::to_string));
+        }
+    }
 }
 
 // === impl PodFeed ===
 
 impl PodFeed {
-    async fn next(&mut self) -> Result<PodNews, LocalError> {
+    /// Tells what became of the last reading of its file, where it is one.
+    pub(crate) fn note(&self, error: Option<&LocalError>, status: &Status) {
+        if let Self::File(file) = self {
+            status.read_file(Plane::PodsFile, file.path(), error.map(LocalError::to_string));
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<PodNews, LocalError> {
         match self {
             Self::File(file) => file.changes().await.map(PodNews::File),
             Self::Agent(events) => match events.recv().await {

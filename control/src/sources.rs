@@ -16,7 +16,7 @@ use crate::crl::Crl;
 use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
 use crate::local::{LocalError, LocalMesh, PodsFile};
 use crate::pods::{Pods, Running};
-use crate::reconciler::{Latest, MeshFeed, MeshUpdate, PodFeed, Reconciler};
+use crate::reconciler::{Latest, MeshFeed, MeshUpdate, PodFeed, PodNews, Reconciler};
 use crate::status::Status;
 use crate::succession::Succession;
 use crate::waits::watch_over;
@@ -63,7 +63,11 @@ pub(crate) async fn open(
     let mut pods = Pods::new(known.running.clone(), known.status.clone());
     let mut mesh = mesh_feed(environment, known, &mut clients)?;
     let first = match mesh {
-        MeshFeed::Local(_) => mesh.next().await?,
+        MeshFeed::Local(_) => {
+            let first = mesh.next().await;
+            mesh.note(first.as_ref().err(), &known.status);
+            first?
+        }
         MeshFeed::Plane(_) => MeshUpdate::default(),
     };
     let pod_feed = pod_feed(environment, known, &mut pods, &mut clients).await?;
@@ -151,9 +155,13 @@ async fn pod_feed(
 ) -> Result<PodFeed, SourceError> {
     match &environment.mode {
         Mode::Shared { pods: PodSource::File(path) } => {
-            let mut file = PodsFile::new(path);
-            pods.apply(file.changes().await?);
-            Ok(PodFeed::File(Box::new(file)))
+            let mut feed = PodFeed::File(Box::new(PodsFile::new(path)));
+            let first = feed.next().await;
+            feed.note(first.as_ref().err(), &known.status);
+            if let PodNews::File(listed) = first? {
+                pods.apply(listed);
+            }
+            Ok(feed)
         }
         Mode::Shared { pods: PodSource::Zds(path) } => {
             pods.follow_agent();

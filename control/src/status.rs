@@ -4,10 +4,12 @@
 //! the readiness does; every change is a single call under the lock, so that a panic leaves nothing half done.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use engine::mesh::Holder;
+use tracing::info;
 
 /// The shared state.
 #[derive(Clone, Debug, Default)]
@@ -42,12 +44,17 @@ pub(crate) enum Plane {
     Certificates,
     /// The container runtime that knows processes.
     ContainerRuntime,
+    /// The file that describes the mesh where no server does.
+    MeshFile,
+    /// The file that lists the pods where no agent names them.
+    PodsFile,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct PlaneStatus {
-    /// Where it is.
+    /// Where it is; the path of a file.
     pub(crate) address: String,
+    /// What it said last is in force: the connection stands, or the file is as it should be.
     pub(crate) connected: bool,
     /// When `connected` last changed.
     pub(crate) since: SystemTime,
@@ -94,7 +101,14 @@ impl Plane {
             Self::Xds => "xds",
             Self::Certificates => "certificates",
             Self::ContainerRuntime => "container runtime",
+            Self::MeshFile => "mesh file",
+            Self::PodsFile => "pods file",
         }
+    }
+
+    /// It is read, not spoken to.
+    pub(crate) fn is_file(self) -> bool {
+        matches!(self, Self::MeshFile | Self::PodsFile)
     }
 }
 
@@ -147,6 +161,21 @@ impl Status {
         match stood {
             true => self.update(|state| state.plane(plane, address).error = None),
             false => self.connected(plane, address),
+        }
+    }
+
+    /// A file was read, or what it says now cannot be followed.
+    pub(crate) fn read_file(&self, file: Plane, path: &Path, problem: Option<String>) {
+        let address = path.display().to_string();
+        let wrong = self.read(|state| state.planes.get(&file).is_some_and(|status| status.error.is_some()));
+        match problem {
+            Some(problem) => self.disconnected(file, &address, problem),
+            None => {
+                self.answered(file, &address);
+                if wrong {
+                    info!(path = address, "the {} can be followed again, and is in force", file.name());
+                }
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Origins};
 use crate::endpoints::{Endpoints, Routers};
 use crate::environment::{Environment, Mode, PodSource};
 use crate::figures::{self, Figures};
@@ -288,6 +288,7 @@ impl<P: DataPlane> Work<P> {
                 standing,
                 shutdown: self.shutdown.clone(),
                 node: self.environment.node_name.as_deref().map(Arc::from),
+                origins: Origins::of(&self.environment),
                 config: Arc::new(admin::config(&self.environment)),
             }),
         }

@@ -1,30 +1,52 @@
 //! What is wrong with a proxy, judged by its own report, and what to do about it.
 
+use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
 use crate::reports::{CertificateReport, PlaneReport, PodReport, Problem, StatusReport};
 
 /// A certificate that ends so soon should have been renewed long ago: the embedded CA's shortest lives ten seconds, all
 /// others are renewed at half their life.
 const CERTIFICATE_SECONDS_LOW: i64 = 60;
 
-pub(super) fn diagnose(report: &StatusReport) -> Vec<Problem> {
+/// What is written down on this node and not told by a control plane: what to do about it is another thing then.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origins {
+    /// The mesh is a file or a variable.
+    local_mesh: bool,
+    /// The pods are those of a file.
+    local_pods: bool,
+    /// Certificates are of the embedded authority.
+    local_authority: bool,
+}
+
+pub(super) fn diagnose(report: &StatusReport, origins: Origins) -> Vec<Problem> {
     let planes = report.control_connections.iter().filter_map(plane);
-    let pods = report.pods.iter().filter_map(pod);
-    let certificates = report.certificates.iter().filter_map(certificate);
+    let pods = report.pods.iter().filter_map(|pod| self::pod(pod, origins));
+    let certificates = report.certificates.iter().filter_map(|held| certificate(held, origins));
     let mut problems: Vec<Problem> = planes.chain(pods).chain(certificates).collect();
     if let Some(first) = report.unserved.first() {
         let what = format!(
             "the mesh has pods of this node that nobody named to this proxy, such as {first}: nobody encrypts for them"
         );
-        let cure =
-            "see that the node agent enrols them, and that NODE_NAME is what `node` of their workloads says";
+        let cure = match origins.local_pods {
+            true => {
+                "add them to the pods file; if they are not of this node, correct `node` of their workloads, or NODE_NAME"
+            }
+            false => {
+                "see that the node agent enrols them, and that NODE_NAME is what `node` of their workloads says"
+            }
+        };
         problems.push(problem(what, cure));
     }
     if report.waiting_for.iter().any(|task| task == "drain") {
         problems.push(problem("the proxy is ending: it takes no new connections", "wait for its successor"));
     }
     if report.waiting_for.iter().any(|task| task == "state manager") {
-        let cure =
-            "see the control connections above, and whether the control plane sends this node its workloads";
+        let cure = match origins.local_mesh {
+            true => "wait: the mesh file is being read",
+            false => {
+                "see the control connections above, and whether the control plane sends this node its workloads"
+            }
+        };
         problems.push(problem("the mesh is not known yet: connections wait for it, and then fail", cure));
     }
     problems
@@ -36,6 +58,11 @@ fn plane(plane: &PlaneReport) -> Option<Problem> {
     }
     let PlaneReport { name, address, seconds, error, .. } = plane;
     let cause = error.as_deref().unwrap_or("it has not answered yet");
+    if plane.file {
+        let what =
+            format!("the {name} has been wrong for {seconds} s, and what it said before is in force: {cause}");
+        return Some(problem(what, "correct it: it is read again within a second, without a restart"));
+    }
     if plane.connected {
         let what = format!("{name} at {address} sent something that was not taken: {cause}");
         return Some(problem(what, "see who sends it; what was known before stays in force"));
@@ -44,14 +71,18 @@ fn plane(plane: &PlaneReport) -> Option<Problem> {
     Some(problem(what, "see that it runs and listens there; what was known before stays in force"))
 }
 
-fn pod(pod: &PodReport) -> Option<Problem> {
+fn pod(pod: &PodReport, origins: Origins) -> Option<Problem> {
     let PodReport { namespace, name, service_account, .. } = pod;
     if let Some(cause) = &pod.pending {
         let what = format!("pod {namespace}/{name} is not served: {cause}");
-        return Some(problem(
-            what,
-            "it is tried again every few seconds; see that its network namespace exists",
-        ));
+        let cure = match origins.local_pods {
+            true => {
+                "it is tried again every few seconds; see that its network namespace exists, or correct `netns` in the \
+                 pods file"
+            }
+            false => "it is tried again every few seconds; see that its network namespace exists",
+        };
+        return Some(problem(what, cure));
     }
     if pod.in_mesh {
         return None;
@@ -60,38 +91,50 @@ fn pod(pod: &PodReport) -> Option<Problem> {
         "pod {namespace}/{name} (service account {service_account}) is served, but the mesh has no such workload: its \
          connections fail"
     );
-    Some(problem(
-        what,
-        "see that the control plane announces it with the same name, namespace and service account",
-    ))
+    let cure = match origins.local_mesh {
+        true => {
+            "add it to the mesh file with the same name, namespace and service account, or correct those of the pod"
+        }
+        false => "see that the control plane announces it with the same name, namespace and service account",
+    };
+    Some(problem(what, cure))
 }
 
-fn certificate(certificate: &CertificateReport) -> Option<Problem> {
+fn certificate(certificate: &CertificateReport, origins: Origins) -> Option<Problem> {
     let CertificateReport { identity, error, failures, .. } = certificate;
     let cause = error.as_deref().unwrap_or("none has come yet");
-    let cure = "see the log of who signs certificates, and that it knows this identity";
-    match certificate.seconds_left {
-        None => {
-            Some(problem(format!("{identity} has no certificate, so its connections fail: {cause}"), cure))
-        }
-        Some(left) if left <= 0 => {
-            Some(problem(format!("the certificate of {identity} ended {} s ago: {cause}", -left), cure))
-        }
-        Some(left) if *failures > 0 => Some(problem(
-            format!(
-                "{identity} gets no new certificate ({failures} tries); the old one ends in {left} s: {cause}"
-            ),
-            cure,
-        )),
+    let cure = match origins.local_authority {
+        true => "see the CA directory (RINGWAY_CA_DIR); it is read at start only",
+        false => "see the log of who signs certificates, and that it knows this identity",
+    };
+    let what = match certificate.seconds_left {
+        None => format!("{identity} has no certificate, so its connections fail: {cause}"),
+        Some(left) if left <= 0 => format!("the certificate of {identity} ended {} s ago: {cause}", -left),
+        Some(left) if *failures > 0 => format!(
+            "{identity} gets no new certificate ({failures} tries); the old one ends in {left} s: {cause}"
+        ),
         Some(left) if left < CERTIFICATE_SECONDS_LOW && error.is_some() => {
-            Some(problem(format!("the certificate of {identity} ends in {left} s: {cause}"), cure))
+            format!("the certificate of {identity} ends in {left} s: {cause}")
         }
-        Some(_) => None,
-    }
+        Some(_) => return None,
+    };
+    Some(problem(what, cure))
 }
 
 fn problem(what: impl Into<String>, cure: &str) -> Problem {
     Problem { what: what.into(), cure: cure.to_owned() }
+}
+
+// === impl Origins ===
+
+impl Origins {
+    pub(crate) fn of(environment: &Environment) -> Self {
+        Self {
+            local_mesh: !matches!(environment.mesh_source, MeshSource::Xds(_)),
+            local_pods: matches!(environment.mode, Mode::Shared { pods: PodSource::File(_) }),
+            local_authority: matches!(environment.certificates, CertificateSettings::Embedded(_)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +146,7 @@ mod tests {
         let plane = PlaneReport {
             name: "xds".to_owned(),
             address: "https://istiod:15012".to_owned(),
+            file: false,
             connected,
             seconds: 42,
             connections: 1,
@@ -173,12 +217,39 @@ mod tests {
             (waiting("drain"), Some("the proxy is ending")),
             (waiting("state manager"), Some("the mesh is not known yet")),
         ] {
-            let problems = diagnose(&report);
+            let problems = diagnose(&report, Origins::default());
             assert_eq!(problems.len(), usize::from(expected.is_some()), "{problems:?}");
             if let (Some(problem), Some(expected)) = (problems.first(), expected) {
                 assert!(problem.what.contains(expected), "{} should say {expected}", problem.what);
                 assert!(!problem.cure.is_empty());
             }
+        }
+    }
+
+    /// Where there is no control plane, nobody is sent to look after one.
+    #[test]
+    fn what_is_written_down_here_is_cured_here() {
+        let local = Origins { local_mesh: true, local_pods: true, local_authority: true };
+        let mut file = of_plane(false, Some("/mesh.yaml:3:5: unknown field `nmae`"));
+        file.control_connections[0].file = true;
+        file.control_connections[0].name = "mesh file".to_owned();
+        for (report, what, cure) in [
+            (file, "the mesh file has been wrong for 42 s, and what it said before is in force: /mesh", "correct it"),
+            (of_pod(Some("no such file"), true), "is not served", "`netns` in the pods file"),
+            (of_pod(None, false), "no such workload", "add it to the mesh file"),
+            (of_certificate(None, 1, Some("expired")), "no certificate", "CA directory"),
+            (
+                StatusReport { unserved: vec!["shop/lost".to_owned()], ..StatusReport::default() },
+                "such as shop/lost",
+                "add them to the pods file",
+            ),
+            (waiting("state manager"), "not known yet", "wait"),
+        ] {
+            let problems = diagnose(&report, local);
+            let [problem] = problems.as_slice() else { unreachable!("{problems:?}") };
+            assert!(problem.what.contains(what), "{problem:?} should say {what}");
+            assert!(problem.cure.contains(cure), "{problem:?} should say {cure}");
+            assert!(!problem.cure.contains("control plane"), "{problem:?}");
         }
     }
 }

@@ -44,7 +44,7 @@ impl Admin {
             shards: shards.iter().map(shard).collect(),
             problems: Vec::new(),
         });
-        report.problems = diagnose(&report);
+        report.problems = diagnose(&report, self.origins);
         report
     }
 }
@@ -65,6 +65,7 @@ fn plane(name: status::Plane, plane: &PlaneStatus, now: SystemTime) -> PlaneRepo
     PlaneReport {
         name: name.name().to_owned(),
         address: plane.address.clone(),
+        file: name.is_file(),
         connected: plane.connected,
         seconds: now.duration_since(plane.since).unwrap_or(Duration::ZERO).as_secs(),
         connections: plane.connections,

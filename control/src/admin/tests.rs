@@ -23,6 +23,7 @@ pub(super) fn admin() -> (Admin, Questions) {
         standing: Standing::default(),
         shutdown: Shutdown(watch::Sender::new(false)),
         node: Some("node-1".into()),
+        origins: Origins::of(&environment(&[])),
         config: Arc::new(config(&environment(&[]))),
     };
     (admin, questions)

@@ -32,6 +32,14 @@ impl LocalMesh {
         Self { source: Source::Inline(Some(text)), settings, contents: Contents::default() }
     }
 
+    /// The file, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(watched) => Some(watched.path()),
+            Source::Inline(_) => None,
+        }
+    }
+
     /// The changes to apply to the snapshot that all earlier ones were applied to; waits until there is something to
     /// say. An error changes nothing, and it is over when there are changes again, even if there are none in the list.
     ///

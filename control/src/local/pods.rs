@@ -64,6 +64,10 @@ impl PodsFile {
         Self { watched: Watched::new(path), pods: BTreeMap::new() }
     }
 
+    pub fn path(&self) -> &Path {
+        self.watched.path()
+    }
+
     /// What has come and gone since the last time; waits until there is something to say. An error changes nothing,
     /// and it is over when there are changes again, even if they are empty.
     ///

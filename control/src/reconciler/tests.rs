@@ -11,9 +11,11 @@ use super::*;
 use proto::zds::WorkloadInfo;
 
 use crate::ca::Authority;
-use crate::environment::{Environment, Machine};
+use crate::environment::{Environment, LogFormat, Machine};
+use crate::logging::testing::logged;
 use crate::sources::{self, Clients, Known};
 use crate::stand_in::StandIn;
+use crate::status::Plane;
 use crate::zds::{AnnouncedPod, PodChange};
 
 /// A namespace that every machine has: nothing enters it here.
@@ -189,6 +191,42 @@ async fn the_mesh_file_is_followed_and_a_wrong_one_changes_nothing() {
         snapshot.workload_by_ip("10.0.0.1".parse().unwrap()).is_some()
     };
     open.run_until(&plane, &readiness, || known(&plane)).await;
+}
+
+/// Somebody who has no log sees it all the same, for as long as it is so.
+#[test]
+fn a_file_that_is_wrong_is_told_of_until_it_is_right_again() {
+    let lines = logged(LogFormat::Plain, "info", || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+            let files = Files::new();
+            let (plane, readiness) = (StandIn::default(), Readiness::starting());
+            let known = Known::new(&files.environment());
+            let told = |file: Plane| known.status.read(|state| state.planes[&file].clone());
+            let wrong = |file: Plane| told(file).error.is_some();
+            let right = [("mesh.yaml", Plane::MeshFile), ("pods.yaml", Plane::PodsFile)];
+            Open::new(&files.environment(), &known).await;
+            for (name, file) in right {
+                assert!(told(file).connected && !wrong(file), "{:?}", told(file));
+                assert_eq!(told(file).address, files.path(name).display().to_string());
+                let text = fs::read_to_string(files.path(name)).unwrap();
+                let open = Open::new(&files.environment(), &known).await;
+                files.write(name, "nonsense: true\n");
+                open.run_until(&plane, &readiness, || wrong(file)).await;
+                assert!(!told(file).connected);
+                assert!(told(file).error.unwrap().contains("nonsense"), "{:?}", told(file));
+                assert!(sources::open(&files.environment(), &known).await.is_err(), "as at a start");
+                assert!(wrong(file));
+                files.write(name, &text);
+                Open::new(&files.environment(), &known).await;
+                assert!(told(file).connected && !wrong(file), "{:?}", told(file));
+            }
+        });
+    });
+    for name in ["mesh", "pods"] {
+        let again = format!("the {name} file can be followed again");
+        assert_eq!(lines.matches(&again).count(), 1, "{lines}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

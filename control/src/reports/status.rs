@@ -34,16 +34,21 @@ pub struct MeshReport {
     pub policies: u64,
 }
 
-/// A control plane.
+/// A control plane, or a file that takes its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaneReport {
-    /// `zds`, `xds`, `certificates`, `container runtime`
+    /// `zds`, `xds`, `certificates`, `container runtime`, `mesh file`, `pods file`
     pub name: String,
+    /// The path of a file.
     pub address: String,
+    /// It is a file.
+    #[serde(default)]
+    pub file: bool,
+    /// Of a file: it is as it should be, and in force.
     pub connected: bool,
     /// For how many seconds it has been so.
     pub seconds: u64,
-    /// How often a connection stood.
+    /// How often a connection stood, or a file became what it should be.
     pub connections: u64,
     pub error: Option<String>,
 }

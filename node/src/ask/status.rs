@@ -24,7 +24,10 @@ pub(super) fn text(report: &StatusReport) -> String {
         "\nmesh: {} workloads, {} services, {} policies; trust domain {}, cluster {}",
         mesh.workloads, mesh.services, mesh.policies, mesh.trust_domain, mesh.cluster_id
     );
-    section(&mut text, "control connections", &report.control_connections, plane);
+    let (files, planes): (Vec<_>, Vec<_>) =
+        report.control_connections.iter().partition(|plane| plane.file);
+    section(&mut text, "control connections", &planes, |plane| self::plane(plane));
+    section(&mut text, "files", &files, |file| self::file(file));
     section(&mut text, "pods", &report.pods, pod);
     section(&mut text, "certificates", &report.certificates, certificate);
     section(&mut text, "shards", &report.shards, shard);
@@ -45,6 +48,15 @@ fn plane(plane: &PlaneReport) -> String {
     let PlaneReport { name, address, connected, seconds, .. } = plane;
     let state = if *connected { "connected" } else { "not connected" };
     format!("{name} {address}: {state} for {}", span(i64::try_from(*seconds).unwrap_or(i64::MAX)))
+}
+
+fn file(file: &PlaneReport) -> String {
+    let PlaneReport { name, address, connected, seconds, .. } = file;
+    let span = span(i64::try_from(*seconds).unwrap_or(i64::MAX));
+    match connected {
+        true => format!("{name} {address}: in force, right for {span}"),
+        false => format!("{name} {address}: WRONG for {span}; what it said before is in force"),
+    }
 }
 
 fn pod(pod: &PodReport) -> String {
@@ -108,11 +120,23 @@ mod tests {
             control_connections: vec![PlaneReport {
                 name: "zds".to_owned(),
                 address: "/run/zds.sock".to_owned(),
+                file: false,
                 connected: true,
                 seconds: 90,
                 connections: 1,
                 error: None,
-            }],
+            }]
+            .into_iter()
+            .chain([(true, "mesh"), (false, "pods")].map(|(connected, name)| PlaneReport {
+                name: format!("{name} file"),
+                address: format!("/{name}.yaml"),
+                file: true,
+                connected,
+                seconds: 30,
+                connections: 1,
+                error: None,
+            }))
+            .collect(),
             pods: vec![PodReport {
                 uid: "uid-1".to_owned(),
                 namespace: "shop".to_owned(),
@@ -159,6 +183,10 @@ mesh: 3 workloads, 0 services, 0 policies; trust domain cluster.local, cluster K
 
 control connections:
   zds /run/zds.sock: connected for 1m30s
+
+files:
+  mesh file /mesh.yaml: in force, right for 30s
+  pods file /pods.yaml: WRONG for 30s; what it said before is in force
 
 pods:
   shop/cart (cart): 3 outbound, 4 inbound; tunnels 1 out, 2 in
