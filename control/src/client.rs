@@ -29,6 +29,9 @@ pub enum ClientError {
     NoProxy { address: String, cause: String },
     #[error("what listens on {address} does not know {path}: it is no ringway, or an older one")]
     Unknown { address: String, path: String },
+    /// What was asked cannot be answered: the proxy says why.
+    #[error("{text}")]
+    Question { text: String },
     #[error("the proxy on {address} answered {status}: {text}")]
     Refused { address: String, status: u16, text: String },
     #[error("the answer of {address} broke off: {cause}")]
@@ -104,12 +107,16 @@ impl Client {
                 Err(ClientError::Unknown { address: self.address.clone(), path: path.to_owned() })
             }
             status => {
-                let mut text = String::new();
+                let mut lines = Vec::new();
                 self.read(answer, &mut |line| {
-                    text += line;
+                    lines.push(line.to_owned());
                     Ok(())
                 })
                 .await?;
+                let text = lines.join("\n");
+                if status == StatusCode::BAD_REQUEST && !text.is_empty() {
+                    return Err(ClientError::Question { text });
+                }
                 Err(ClientError::Refused { address: self.address.clone(), status: status.as_u16(), text })
             }
         }
@@ -214,7 +221,9 @@ mod tests {
     fn what_goes_wrong_is_told_apart() {
         for (answer, expected) in [
             ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "does not know /x"),
-            ("HTTP/1.1 400 Bad Request\r\ncontent-length: 6\r\n\r\nwrong\n", "answered 400: wrong"),
+            ("HTTP/1.1 400 Bad Request\r\ncontent-length: 6\r\n\r\nwrong\n", "wrong"),
+            ("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", "answered 400"),
+            ("HTTP/1.1 503 Sorry\r\ncontent-length: 5\r\n\r\nlater", "answered 503: later"),
             ("HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\n{", "broke off"),
             ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{", "own version"),
             ("SSH-2.0-server\r\n", "no proxy answers on"),
@@ -222,6 +231,7 @@ mod tests {
             let (client, _served) = server(answer);
             let error = client.ask::<Value>("/x", &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} should say {expected}");
+            assert!(expected != "wrong" || error == expected, "nobody typed an HTTP status: {error}");
         }
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = Client::new(&free.to_string()).ask::<Value>("/x", &[]).unwrap_err().to_string();

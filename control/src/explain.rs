@@ -37,7 +37,8 @@ pub(crate) struct Replay<'a> {
 struct Story(Vec<Step>);
 
 impl Replay<'_> {
-    /// Both are told as `namespace/pod` or an IP address, the destination with a port, or as a service.
+    /// Both are told as `namespace/pod`, a name that only one has, or an IP address; the destination also as a service,
+    /// and with a port.
     pub(crate) fn explain(&self, source: &str, destination: &str) -> Result<Explanation, Unclear> {
         let source = Source::find(self.snapshot, source)?;
         let destination = Destination::find(self.snapshot, destination, source.namespace())?;
@@ -64,7 +65,9 @@ impl Replay<'_> {
                 return self.outside(*ip, destination, story);
             }
         };
-        story.tell("source", self.place(workload));
+        if !self.is_served(workload, "source", story) {
+            return Outcome::Refused;
+        }
         story.tell("destination", destination.finding());
         match route(self.snapshot, workload, destination.address, self.entropy) {
             Route::Refuse(refusal) => refuse(story, "route", &refusal),
@@ -106,7 +109,7 @@ impl Replay<'_> {
             "route",
             format!("to {} through a tunnel to {target}; its proxy must prove {expected}", name(to)),
         );
-        if !self.certificate(from, story) || !self.certificate(to, story) {
+        if !self.certificate(from, story) || self.is_pending(to, story) || !self.certificate(to, story) {
             return Outcome::Refused;
         }
         let asked = Authority::Address(*authority);
@@ -135,7 +138,9 @@ impl Replay<'_> {
         target: SocketAddr,
         story: &mut Story,
     ) -> Outcome {
-        story.tell("destination", self.place(to));
+        if !self.is_served(to, "destination", story) {
+            return Outcome::Refused;
+        }
         let Some(source) = source else { return Outcome::Plaintext };
         let inbound = Inbound { identity: None, source, destination: target, workload: to };
         self.judge(&inbound, Outcome::Plaintext, story)
@@ -167,7 +172,7 @@ impl Replay<'_> {
 
     /// Whether a pod of this node could prove its identity. That of another node is taken on trust.
     fn certificate(&self, workload: &Workload, story: &mut Story) -> bool {
-        let Some(uid) = self.uid(workload) else {
+        let Some((uid, _)) = self.pod(workload) else {
             story.tell("certificate", format!("that of {} is with the proxy of its node", name(workload)));
             return true;
         };
@@ -190,26 +195,38 @@ impl Replay<'_> {
         }
     }
 
-    /// Who the workload is, and whose pod.
-    fn place(&self, workload: &Workload) -> String {
+    /// Tells who the workload is, and whose pod. False if it is one of ours that is not served yet.
+    fn is_served(&self, workload: &Workload, step: &'static str, story: &mut Story) -> bool {
         let what = format!("{} is the workload {} ({})", name(workload), workload.uid, workload.identity);
-        if self.uid(workload).is_some() {
-            return format!("{what}, a pod that this proxy serves");
-        }
-        match &*workload.node {
-            "" => format!("{what}, not of this node: its own proxy decides, with its own view of the mesh"),
-            node => format!("{what} on node {node}: the proxy there decides, with its own view of the mesh"),
-        }
+        let place = match (self.pod(workload), &*workload.node) {
+            (Some(_), _) => format!("{what}, a pod that is named to this proxy"),
+            (None, "") => {
+                format!("{what}, not of this node: its own proxy decides, with its own view of the mesh")
+            }
+            (None, node) => {
+                format!("{what} on node {node}: the proxy there decides, with its own view of the mesh")
+            }
+        };
+        story.tell(step, place);
+        !self.is_pending(workload, story)
     }
 
-    /// Of a pod of this node.
-    fn uid(&self, workload: &Workload) -> Option<&Arc<str>> {
+    /// Whether it is a pod of ours that has no listeners yet, which is then told.
+    fn is_pending(&self, workload: &Workload, story: &mut Story) -> bool {
+        let Some(cause) = self.pod(workload).and_then(|(_, pod)| pod.pending.as_ref()) else { return false };
+        let finding = format!("{} is not served yet ({cause}): connections reach no proxy", name(workload));
+        story.stop("pod", finding, "see ringway status; it is tried again every few seconds");
+        true
+    }
+
+    /// The pod of this node that it is, with its uid.
+    fn pod(&self, workload: &Workload) -> Option<(&Arc<str>, &PodStatus)> {
         let is_it = |pod: &PodStatus| {
             pod.name == workload.name
                 && pod.namespace == *workload.namespace()
                 && pod.service_account == *workload.service_account()
         };
-        self.pods.iter().find(|(_, pod)| is_it(pod)).map(|(uid, _)| uid)
+        self.pods.iter().find(|(_, pod)| is_it(pod))
     }
 }
 

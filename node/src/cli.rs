@@ -39,9 +39,10 @@ pub(crate) enum Command {
     },
     /// Say what would become of a connection, and why
     Explain {
-        /// namespace/pod or an IP address
+        /// namespace/pod, the name of a pod that no other has, or an IP address
         source: String,
-        /// namespace/pod, namespace/service, a hostname or an IP address, with or without :PORT
+        /// The same, or namespace/service or a hostname as the source would use it; with :PORT, or 80 is taken (of a
+        /// service that has no port 80, its lowest)
         destination: String,
         #[command(flatten)]
         asked: Asked,

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -11,16 +12,30 @@ use serde::Deserialize;
 use super::Admin;
 use crate::explain::Replay;
 
+const USAGE: &str = "\
+say who connects to whom: /explain?source=shop/cart&destination=shop/bank:80 (each encoded as a URL wants it; \
+`ringway explain shop/cart shop/bank:80` does that)
+";
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Question {
+    #[serde(default)]
     source: String,
+    #[serde(default)]
     destination: String,
     /// Another number may be another endpoint of a service.
     #[serde(default)]
     entropy: u64,
 }
 
-pub(super) async fn answer(State(admin): State<Admin>, Query(question): Query<Question>) -> Response {
+pub(super) async fn answer(
+    State(admin): State<Admin>,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Response {
+    let asked = |question: &Question| !question.source.is_empty() && !question.destination.is_empty();
+    let Some(Query(question)) = question.ok().filter(|Query(question)| asked(question)) else {
+        return (StatusCode::BAD_REQUEST, USAGE).into_response();
+    };
     let snapshot = admin.known.latest.get();
     let pods = admin.known.status.read(|state| state.pods.clone());
     let replay =

@@ -1,9 +1,10 @@
 //! `GET /flows`: the last connections, and with `follow=true` those that come, one JSON object a line.
 
 use axum::Extension;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
@@ -17,13 +18,19 @@ use crate::reports::Lost;
 
 const JSON_LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
+const USAGE: &str = "ask for /flows, or for /flows?follow=true to see those that come as well\n";
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Wish {
     #[serde(default)]
     follow: bool,
 }
 
-pub(super) async fn stream(State(admin): State<Admin>, Query(wish): Query<Wish>) -> Response {
+pub(super) async fn stream(
+    State(admin): State<Admin>,
+    wish: Result<Query<Wish>, QueryRejection>,
+) -> Response {
+    let Ok(Query(wish)) = wish else { return (StatusCode::BAD_REQUEST, USAGE).into_response() };
     if wish.follow {
         let (parts, body) = stream::body();
         tokio::spawn(follow(admin.flows.watch(), parts));

@@ -28,9 +28,15 @@ workloads:
   workloadIps: [10.0.0.4]
   protocol: HBONE
   authorizationPolicies: [bank/only-cart, bank/late]
+- {uid: u6, name: late, namespace: shop, serviceAccount: late, workloadIps: [10.0.0.6], protocol: HBONE}
+- {uid: u7, name: plain, namespace: shop, serviceAccount: plain, workloadIps: [10.0.0.7], protocol: TCP}
+- {uid: u8, name: legacy, namespace: bank, serviceAccount: legacy, workloadIps: [10.0.0.8], protocol: TCP}
 - {uid: u5, name: keyless, namespace: shop, serviceAccount: keyless, workloadIps: [10.0.0.5], protocol: HBONE}
 services:
 - {name: cart, namespace: shop, hostname: cart.shop.svc.cluster.local, vips: [/10.1.0.1], ports: {80: 8080}}
+- {name: vault, namespace: bank, hostname: vault.bank.svc.cluster.local, vips: [/10.1.0.3], ports: {81: 8080, 82: 8080}}
+- {name: twice, namespace: bank, hostname: twice.bank.svc.cluster.local, vips: [/10.1.0.4], ports: {80: 8080}}
+- {name: twice, namespace: shop, hostname: a.example, vips: [/10.1.0.5], ports: {8000: 8080, 80: 8080, 79: 8080}}
 - {name: nobody, namespace: shop, hostname: nobody.shop.svc.cluster.local, vips: [/10.1.0.2], ports: {80: 8080}}
 policies:
 - name: only-cart
@@ -52,7 +58,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// The pods `client` and `keyless` are here; the former has a certificate.
+    /// The pods `client`, `keyless`, `late` and `plain` are here; the first has a certificate, the last two no listeners.
     async fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let mut snapshot = mesh(MESH).await;
@@ -60,13 +66,14 @@ impl Scene {
         let credentials =
             Authority::open(directory.path()).unwrap().issue(&client, Duration::from_secs(3_600)).unwrap();
         snapshot.upsert_credentials(Holder::all_of(client), Arc::new(credentials));
+        let pending = |name: &str| ["late", "plain"].contains(&name).then(|| "no such namespace".to_owned());
         let pod = |name: &str| PodStatus {
             name: name.into(),
             namespace: "shop".into(),
             service_account: name.into(),
-            pending: None,
+            pending: pending(name),
         };
-        let pods = [("p1".into(), pod("client")), ("p5".into(), pod("keyless"))].into();
+        let pods = ["client", "keyless", "late", "plain"].map(|name| (name.into(), pod(name))).into();
         Self { snapshot, pods }
     }
 
@@ -124,6 +131,18 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
         ("192.0.2.1", "shop/cart:80", Outcome::Plaintext, "source", "no workload of the mesh"),
         ("192.0.2.1", "192.0.2.2:80", Outcome::Plaintext, "route", "the proxy is not involved"),
         ("shop/keyless", "shop/cart:80", Outcome::Refused, "certificate", "there is none for spiffe://"),
+        ("client", "cart", Outcome::Encrypted, "deliver", "on port 8080"),
+        ("client", "cart.shop.svc", Outcome::Encrypted, "deliver", "on port 8080"),
+        ("client", "cart.shop.svc.cluster.local.:80", Outcome::Encrypted, "deliver", "on port 8080"),
+        ("bank/bank", "cart:80", Outcome::Encrypted, "route", "through a tunnel to 10.0.0.2:15008"),
+        ("client", "bank:80", Outcome::Denied, "authorise", "none of them allows this one"),
+        ("client", "vault", Outcome::Refused, "route", "no healthy endpoint for port 81"),
+        ("client", "a.example", Outcome::Refused, "route", "no healthy endpoint for port 80"),
+        ("client", "[10.0.0.2]:8080", Outcome::Encrypted, "deliver", "on port 8080"),
+        ("shop/late", "shop/cart:80", Outcome::Refused, "pod", "shop/late is not served yet (no such namespace)"),
+        ("shop/client", "shop/late:80", Outcome::Refused, "pod", "shop/late is not served yet"),
+        ("shop/client", "shop/plain:80", Outcome::Refused, "pod", "shop/plain is not served yet"),
+        ("192.0.2.1", "shop/late:80", Outcome::Refused, "pod", "shop/late is not served yet"),
         ("shop/client", "127.0.0.1:15008", Outcome::Refused, "route", "a port of the proxy itself"),
     ] {
         let explained = scene.explain(source, destination).unwrap();
@@ -136,16 +155,36 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_mean_is_told() {
+async fn what_nobody_can_mean_is_told_with_what_could_be_meant() {
     let scene = Scene::new().await;
+    let shop = "its namespace shop has cart, client, keyless, late, legacy, ...";
+    let no_port = "is no port: write a number from 1 to 65535 behind the last colon, or nothing for 80";
     for (source, destination, expected) in [
-        ("client", "10.0.0.1", Unclear::NotASource("client".to_owned())),
-        ("shop/nowhere", "10.0.0.1", Unclear::NoWorkload("shop/nowhere".to_owned())),
-        ("shop/client", "cart", Unclear::NotADestination("cart".to_owned())),
-        ("shop/client", "shop/cart:http", Unclear::NotADestination("shop/cart:http".to_owned())),
-        ("shop/client", "shop/nowhere:80", Unclear::Nobody("shop/nowhere:80".to_owned())),
-        ("shop/client", "a.example:80", Unclear::Nobody("a.example:80".to_owned())),
+        ("nobody", "10.0.0.1", "the mesh has no pod `nobody`: write namespace/name; its namespaces are bank, shop"),
+        ("shop/nowhere", "10.0.0.1", &format!("the mesh has no pod `shop/nowhere`: {shop}")),
+        ("ship/client", "10.0.0.1", "the mesh has no pod `ship/client`: it has no namespace ship, but bank, shop"),
+        ("shop/client:80", "10.0.0.1", "a source has no port: leave `:80` out of `shop/client:80`"),
+        ("10.0.0.1:80", "10.0.0.1", "a source has no port: leave `:80` out of `10.0.0.1:80`"),
+        ("legacy", "10.0.0.1", "`legacy` can be bank/legacy or shop/legacy: write it with its namespace"),
+        ("shop/client", "shop/cart:http", &format!("`http` in `shop/cart:http` {no_port}")),
+        ("shop/client", "10.0.0.1:0", &format!("`0` in `10.0.0.1:0` {no_port}")),
+        ("shop/client", "10.0.0.1:65536", &format!("`65536` in `10.0.0.1:65536` {no_port}")),
+        ("shop/client", "[::1]:", &format!("`` in `[::1]:` {no_port}")),
+        (
+            "shop/client",
+            "shop/nowhere:80",
+            &format!("the mesh has neither a pod nor a service `shop/nowhere`: {shop}"),
+        ),
+        ("shop/client", "b.example:80", &format!("the mesh has neither a pod nor a service `b.example`: {shop}")),
+        (
+            "192.0.2.1",
+            "twice",
+            "`twice` can be bank/twice.bank.svc.cluster.local or shop/a.example: write it with its namespace",
+        ),
     ] {
-        assert_eq!(scene.explain(source, destination).unwrap_err(), expected);
+        assert_eq!(scene.explain(source, destination).unwrap_err().to_string(), expected);
     }
+    let empty = Scene { snapshot: Snapshot::default(), pods: BTreeMap::new() };
+    let error = empty.explain("shop/client", "10.0.0.1").unwrap_err().to_string();
+    assert_eq!(error, "the mesh has no pod `shop/client`: it has nobody yet; see ringway status");
 }

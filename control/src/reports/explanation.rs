@@ -27,7 +27,7 @@ pub enum Outcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// `source`, `destination`, `route`, `certificate`, `deliver`, `policy`, `authorise`
+    /// `source`, `destination`, `pod`, `route`, `certificate`, `deliver`, `policy`, `authorise`
     pub step: String,
     pub finding: String,
     /// What to do, where it went wrong.
