@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::environment::Environment;
-use crate::http::{self, BindError, Endpoint, Reach, listener};
+use crate::http::{self, BindError, Endpoint, Reach, is_shared, listener};
 use crate::waits::watch_over;
 
 /// The pause before ports that cannot be taken back are tried again.
@@ -50,15 +50,34 @@ pub(crate) struct Routers {
 }
 
 impl Endpoints {
-    pub(crate) fn open(environment: &Environment) -> Result<Self, BindError> {
+    /// A predecessor gives its ports up. Anybody else who has them too answers in our place now and then, which is told.
+    pub(crate) fn open(environment: &Environment, has_predecessor: bool) -> Result<Self, BindError> {
         let endpoints = Self {
             admin: environment.admin_address,
             stats: environment.stats_address,
             readiness: environment.readiness_address,
             sockets: RefCell::default(),
         };
+        if !has_predecessor {
+            endpoints.tell_of_others();
+        }
         endpoints.reopen()?;
         Ok(endpoints)
+    }
+
+    fn tell_of_others(&self) {
+        let all = [
+            (Endpoint::Admin, self.admin),
+            (Endpoint::Stats, self.stats),
+            (Endpoint::Readiness, self.readiness),
+        ];
+        for (endpoint, address) in all.into_iter().filter(|(_, address)| is_shared(*address)) {
+            warn!(
+                "{endpoint} address {address}: another proxy listens there too, and some of those who ask get its answers; \
+                 end it, or {}",
+                endpoint.cure()
+            );
+        }
     }
 
     /// Of admin, stats, readiness.
@@ -159,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn ports_that_a_run_gave_up_before_it_panicked_are_taken_back() {
-        let endpoints = Endpoints::open(&environment(&[])).unwrap();
+        let endpoints = Endpoints::open(&environment(&[]), false).unwrap();
         endpoints.sockets.replace(None);
         let (successor, succeeded) = watch::channel(true);
         let routers = Routers { admin: Router::new(), stats: Router::new(), readiness: Router::new() };

@@ -114,6 +114,36 @@ pub(crate) async fn open(
     Ok((reconciler, clients))
 }
 
+/// Everything that is wrong with what the environment names, looked at without connecting to anybody or making
+/// anything: a start that is refused leaves nothing behind, and is corrected once.
+pub(crate) async fn refusals(environment: &Environment) -> Vec<SourceError> {
+    let (known, mut clients) = (Known::new(environment), Clients::default());
+    let mesh = match mesh_feed(environment, &known, &mut clients) {
+        Ok(MeshFeed::Local(mesh)) => mesh.check().await.map_err(SourceError::from),
+        Ok(MeshFeed::Plane(_)) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let mut pods = Pods::new(Running::default(), Status::default());
+    let pods = pod_feed(environment, &known, &mut pods, &mut clients).await.map(drop);
+    let certificates = match &environment.certificates {
+        CertificateSettings::Embedded(settings) => Authority::check(&settings.dir).map_err(SourceError::from),
+        CertificateSettings::Istio(settings) => {
+            let source = IstioCa::new(settings, &environment.mesh.cluster_id, Status::default());
+            source.map(drop).map_err(SourceError::from)
+        }
+        CertificateSettings::Spire(_) => Ok(()),
+    };
+    [mesh, pods, certificates].into_iter().filter_map(Result::err).collect()
+}
+
+/// Makes what a first start makes: the root of the embedded authority.
+pub(crate) fn make(environment: &Environment) -> Result<(), SourceError> {
+    match &environment.certificates {
+        CertificateSettings::Embedded(settings) => Ok(Authority::open(&settings.dir).map(drop)?),
+        CertificateSettings::Istio(_) | CertificateSettings::Spire(_) => Ok(()),
+    }
+}
+
 /// A server tells what is gone since the last snapshot; a file is read as a whole, and only the certificates stay.
 fn beginning(mesh: &MeshFeed, environment: &Environment, known: &Known) -> Snapshot {
     let last = known.latest.get();

@@ -1,6 +1,7 @@
 //! One proxy after another on a node: a rolling update runs the next one beside the one it is to replace.
 //!
-//! Both are on the host's network, so an abstract unix socket named after the agent's tells them of each other. Who
+//! Both are on the host's network, so an abstract unix socket named after the agent's, or after the pods file where there
+//! is no agent, tells them of each other. Who
 //! starts connects to it, before anything else of it can be seen: somebody who answers is its *predecessor*, and for
 //! that one it is the *successor*. A proxy with a successor gives up the ports that people and probes ask at, and does
 //! not call the agent again: each connection there ends the one before, and two who insist would never stop. A proxy
@@ -16,6 +17,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -56,6 +58,7 @@ pub(crate) struct Succession(Arc<Words>);
 
 #[derive(Debug, Default)]
 struct Words {
+    has_predecessor: AtomicBool,
     /// Sent once the predecessor no longer follows the agent.
     follow_anew: watch::Sender<()>,
     succeeded: watch::Sender<bool>,
@@ -63,23 +66,35 @@ struct Words {
 }
 
 impl Succession {
-    /// Takes a place among those who follow the agent with this socket. A predecessor knows of us on return.
-    pub(crate) fn enter(agent: &Path) -> io::Result<Self> {
+    /// Takes a place among those who learn of their pods here: at the socket of an agent, or from a file. A predecessor
+    /// knows of us on return.
+    pub(crate) fn enter(source: &Path) -> io::Result<Self> {
         let succession = Self::default();
-        let address = address(agent)?;
+        let address = address(source)?;
         let predecessor = introduce(&address, SUCCEEDS).ok();
         let listener = match &predecessor {
             Some(_) => None,
             None => StdListener::bind_addr(&address).ok(),
         };
-        if predecessor.is_some() {
-            info!("another proxy serves this node; this one comes after it");
+        if let Some(predecessor) = &predecessor {
+            succession.0.has_predecessor.store(true, Ordering::Relaxed);
+            info!(
+                pid = pid(predecessor),
+                pods = %source.display(),
+                "another proxy serves the same pods and leaves its ports to this one; until it ends, both take \
+                 connections: end it, unless whoever started this one does"
+            );
         }
         let line = succession.clone();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = move || match runtime.block_on(line.stand(address, predecessor, listener)) {};
         thread::Builder::new().name("succession".to_owned()).spawn(run)?;
         Ok(succession)
+    }
+
+    /// Whether another proxy was there first.
+    pub(crate) fn has_predecessor(&self) -> bool {
+        self.0.has_predecessor.load(Ordering::Relaxed)
     }
 
     /// Changes when the agent is to be followed anew.
@@ -129,7 +144,7 @@ impl Succession {
         // Its word and its end are the same to us, whichever comes first.
         let mut word = [0];
         let _ = predecessor.read(&mut word).await;
-        info!("the proxy before this one follows the agent no more");
+        info!("the proxy before this one takes nothing new any more");
         self.0.follow_anew.send_replace(());
         until_end(&mut predecessor).await;
     }
@@ -164,7 +179,11 @@ impl Succession {
     /// Until the successor is gone.
     async fn give_way(&self, mut successor: UnixStream) {
         let mut resigned = self.0.resigned.subscribe();
-        info!("another proxy has come to replace this one");
+        let pid = successor.peer_cred().ok().and_then(|who| who.pid());
+        info!(
+            pid,
+            "another proxy has come to replace this one, and gets its ports; it waits for this one to end"
+        );
         self.0.succeeded.send_replace(true);
         tokio::select! {
             () = until_end(&mut successor) => {}
@@ -177,6 +196,11 @@ impl Succession {
         warn!("the proxy that was to replace this one has gone");
         self.0.succeeded.send_replace(false);
     }
+}
+
+/// The process at the other end, as this one sees it.
+fn pid(other: impl AsFd) -> Option<i32> {
+    socket_peercred(other).ok().map(|who| who.pid.as_raw_nonzero().get())
 }
 
 /// Says a word to whoever has the name, if that is one of us. It does not wait: one that accepts nobody is an error.
@@ -245,6 +269,7 @@ mod tests {
         let mut anew = second.follow_anew();
         assert!(!anew.has_changed().unwrap());
         assert!(!*second.succeeded().borrow());
+        assert!(second.has_predecessor() && !first.has_predecessor());
         first.resign();
         timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
         assert!(*first.succeeded().borrow(), "it is succeeded for as long as the other lives");

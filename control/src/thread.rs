@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::absolute;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -88,14 +89,21 @@ pub struct ControlThread {
     shutdown: Shutdown,
 }
 
-/// Starts everything and returns when the shards run. What is wrong with the files or the system is found here.
+/// Everything that is wrong with the files that the environment names. Nothing is made, and nobody is connected to.
+pub fn refusals(environment: &Environment) -> io::Result<Vec<SourceError>> {
+    Ok(LightRuntime::new()?.block_on(sources::refusals(environment)))
+}
+
+/// Starts everything and returns when the shards run. For files that have no [`refusals`].
 pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
     let mut known = Known::new(&environment);
-    if let Mode::Shared { pods: PodSource::Zds(agent) } = &environment.mode {
-        known.succession = Succession::enter(agent)?;
-    }
-    let endpoints = Endpoints::open(&environment)?;
-    check_sources(&environment, &known)?;
+    known.succession = match &environment.mode {
+        Mode::Shared { pods: PodSource::Zds(agent) } => Succession::enter(agent)?,
+        Mode::Shared { pods: PodSource::File(list) } => Succession::enter(&absolute(list)?)?,
+        Mode::Dedicated { .. } => Succession::default(),
+    };
+    let endpoints = Endpoints::open(&environment, known.succession.has_predecessor())?;
+    sources::make(&environment)?;
     let engine = Engine::start(environment.engine.clone(), known.latest.get())?;
 
     let readiness = Readiness::starting();
@@ -109,11 +117,6 @@ pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
 }
 
 /// Opens the sources once for what is wrong with them. Nothing is followed yet: that is the thread's work.
-fn check_sources(environment: &Environment, known: &Known) -> Result<(), StartError> {
-    LightRuntime::new()?.block_on(sources::open(environment, known))?;
-    Ok(())
-}
-
 /// A runtime whose end, by a panic too, waits for nobody. The threads that it lent to what blocks, such as a name that is
 /// looked up at a server that does not answer, would hold up the end of the process, or the next run.
 struct LightRuntime(Option<Runtime>);

@@ -2,12 +2,19 @@
 
 use std::process::ExitCode;
 
-use engine::uring::preflight::{Requirement, check};
+use control::environment::{Environment, Mode};
+use engine::engine::OriginalSource;
+use engine::uring::preflight::{Duties, Requirement, check};
 use tracing::{debug, warn};
 
-/// `ringway check`: one line per requirement; fails if the proxy could not start.
+use crate::proxy::machine;
+
+/// `ringway check`: one line per requirement; fails if the proxy could not start. The environment need not be one
+/// that a proxy could follow: who checks a machine has none yet.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let requirements = check();
+    let environment = Environment::of_process(&machine());
+    let requirements =
+        check(environment.map_or_else(|_| unread_duties(), |environment| duties(&environment)));
     for requirement in &requirements {
         println!("{}", line(requirement));
     }
@@ -15,20 +22,31 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The same before a start, which goes on unless something is missing that it cannot do without.
-pub(crate) fn require() -> anyhow::Result<()> {
+/// The same before a start: what it cannot do without and that is not there.
+pub(crate) fn missing(environment: &Environment) -> Vec<String> {
     let mut missing = Vec::new();
-    for requirement in check() {
-        match &requirement.outcome {
-            Ok(found) => debug!("{}: {found}", requirement.name),
-            Err(_) if requirement.fatal => missing.push(line(&requirement)),
-            Err(failure) => warn!("{}: {}; {}", requirement.name, failure.cause, failure.cure),
+    for Requirement { name, outcome, fatal } in check(duties(environment)) {
+        match outcome {
+            Ok(found) => debug!("{name}: {found}"),
+            Err(failure) if fatal => missing.push(format!("{name}: {failure}")),
+            Err(failure) => warn!("{name}: {failure}"),
         }
     }
-    if missing.is_empty() {
-        return Ok(());
+    missing
+}
+
+fn duties(environment: &Environment) -> Duties {
+    let engine = &environment.engine;
+    Duties {
+        enters: matches!(environment.mode, Mode::Shared { .. }),
+        marks: engine.packet_mark.is_some() || engine.original_source == OriginalSource::Require,
     }
-    anyhow::bail!("this machine does not have what the proxy needs:\n{}", missing.join("\n"))
+}
+
+/// Of an environment of which no more can be said.
+fn unread_duties() -> Duties {
+    let shared = std::env::var("PROXY_MODE").as_deref() != Ok("dedicated");
+    Duties { enters: shared, marks: shared || std::env::var_os("PACKET_MARK").is_some() }
 }
 
 fn line(requirement: &Requirement) -> String {

@@ -20,7 +20,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     for warning in &environment.warnings {
         warn!("{warning}");
     }
-    preflight::require()?;
+    refuse(&environment)?;
 
     let control = thread::start(environment).context("no start")?;
     signals
@@ -34,8 +34,19 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Ends the start if it has no chance, with all there is to put right.
+fn refuse(environment: &Environment) -> anyhow::Result<()> {
+    let mut refusals = preflight::missing(environment);
+    let files = thread::refusals(environment).context("no runtime to read the files with")?;
+    refusals.extend(files.iter().map(ToString::to_string));
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    anyhow::bail!("no start:\n  {}", refusals.join("\n  "))
+}
+
 /// The cores of this machine, and those of them that we may use.
-fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     let allowed = core_affinity::get_core_ids().unwrap_or_default();
     Machine::with_allowed(allowed.into_iter().map(|core| core.id).collect())
 }

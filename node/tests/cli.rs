@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -59,21 +59,80 @@ fn a_start_without_settings_names_all_that_is_missing() {
     }
 }
 
+/// What the start says of a directory with these files; `ca` is a directory in it, if it is there.
+fn refused(directory: &Path) -> String {
+    let path = |name: &str| directory.join(name).display().to_string();
+    let variables = [
+        ("LOCAL_XDS_PATH", path("mesh.yaml")),
+        ("RINGWAY_PODS_PATH", path("pods.yaml")),
+        ("RINGWAY_CA_DIR", path("ca")),
+        ("READINESS_BIND_ADDRESS", "127.0.0.1:0".to_owned()),
+    ];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let output = ringway(&["proxy"], &variables);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    err(&output)
+}
+
 #[test]
-fn a_file_that_is_missing_is_named() {
+fn everything_that_is_wrong_with_the_files_is_told_at_once_and_nothing_is_made() {
     let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let output = ringway(
-        &["proxy"],
-        &[
-            ("LOCAL_XDS_PATH", &path("mesh.yaml")),
-            ("RINGWAY_PODS_PATH", &path("pods.yaml")),
-            ("RINGWAY_CA_DIR", &path("ca")),
-            ("READINESS_BIND_ADDRESS", "127.0.0.1:0"),
-        ],
-    );
-    assert_eq!(output.status.code(), Some(1));
-    assert!(err(&output).contains("mesh.yaml"), "{}", err(&output));
+    let said = refused(directory.path());
+    for part in
+        ["/mesh.yaml: there is no such file", "/pods.yaml: there is no such file", "the CA directory "]
+    {
+        assert!(said.lines().any(|line| line.starts_with("  ") && line.contains(part)), "{part}: {said}");
+    }
+
+    std::fs::create_dir(directory.path().join("ca")).unwrap();
+    std::fs::write(directory.path().join("mesh.yaml"), "workloads: [{nonsense: true}]\n").unwrap();
+    std::fs::write(directory.path().join("pods.yaml"), "pods: []\n").unwrap();
+    let said = refused(directory.path());
+    assert!(said.contains("nonsense") && !said.contains("pods.yaml") && !said.contains("the CA"), "{said}");
+    let made: Vec<_> = std::fs::read_dir(directory.path().join("ca")).unwrap().collect();
+    assert!(made.is_empty(), "{made:?}");
+}
+
+#[test]
+fn half_a_root_is_refused_before_anything_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("ca")).unwrap();
+    std::fs::write(directory.path().join("ca/root-key.pem"), "").unwrap();
+    let said = refused(directory.path());
+    assert!(said.contains("root-key.pem is there but") && said.contains("mesh.yaml"), "{said}");
+    let left: Vec<_> = std::fs::read_dir(directory.path().join("ca")).unwrap().map(Result::unwrap).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// Root can read any file and set any capability.
+#[test]
+fn a_start_without_the_capabilities_it_needs_is_refused() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: giving capabilities up needs some");
+        return;
+    }
+    let check = |capabilities: &str, environment: &[(&str, &str)]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps=-all", &format!("--bounding-set=-all{capabilities}")]);
+        command.args([env!("CARGO_BIN_EXE_ringway"), "check"]).envs(environment.iter().copied());
+        out(&command.output().unwrap())
+    };
+    let failed = |text: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("FAIL  CAP_"));
+        lines.map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let dedicated = [("PROXY_MODE", "dedicated")];
+    for (capabilities, environment, missing) in [
+        (",+sys_admin,+net_admin", &[][..], &[][..]),
+        (",+net_admin,+net_raw", &[], &["SYS_ADMIN"]),
+        (",+sys_admin", &[], &["NET_ADMIN"]),
+        ("", &[], &["NET_ADMIN", "SYS_ADMIN"]),
+        ("", &dedicated, &[]),
+        ("", &[dedicated[0], ("PACKET_MARK", "1337")], &["NET_ADMIN"]),
+    ] {
+        let text = check(capabilities, environment);
+        assert_eq!(failed(&text), missing, "{capabilities} {environment:?}: {text}");
+    }
 }
 
 #[test]

@@ -59,8 +59,9 @@ fn plane(plane: &PlaneReport) -> Option<Problem> {
     let PlaneReport { name, address, seconds, error, .. } = plane;
     let cause = error.as_deref().unwrap_or("it has not answered yet");
     if plane.file {
-        let what =
-            format!("the {name} has been wrong for {seconds} s, and what it said before is in force: {cause}");
+        let what = format!(
+            "the {name} has been wrong for {seconds} s, and what it said before is in force: {cause}"
+        );
         return Some(problem(what, "correct it: it is read again within a second, without a restart"));
     }
     if plane.connected {
@@ -234,7 +235,11 @@ mod tests {
         file.control_connections[0].file = true;
         file.control_connections[0].name = "mesh file".to_owned();
         for (report, what, cure) in [
-            (file, "the mesh file has been wrong for 42 s, and what it said before is in force: /mesh", "correct it"),
+            (
+                file,
+                "the mesh file has been wrong for 42 s, and what it said before is in force: /mesh",
+                "correct it",
+            ),
             (of_pod(Some("no such file"), true), "is not served", "`netns` in the pods file"),
             (of_pod(None, false), "no such workload", "add it to the mesh file"),
             (of_certificate(None, 1, Some("expired")), "no certificate", "CA directory"),

@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use zeroize::Zeroizing;
 
 use super::error::CaError;
@@ -28,6 +30,28 @@ pub(super) struct Files {
 // === impl Files ===
 
 impl Files {
+    /// The pair that is there; none where one could be made. Nothing is written.
+    pub(super) fn look(directory: &Path) -> Result<Option<Self>, CaError> {
+        fs::read_dir(directory).map_err(|cause| CaError::Directory { path: directory.to_owned(), cause })?;
+        // Whoever makes a root at this moment has the lock: half a pair is read again under it.
+        let mut found = read(directory)?;
+        if matches!(found, (Some(_), None) | (None, Some(_))) && directory.join(LOCK_FILE).exists() {
+            let _held = lock(directory)?;
+            found = read(directory)?;
+        }
+        match found {
+            (Some(certificate), Some(key)) => Ok(Some(Self { certificate, key })),
+            (Some(_), None) => Err(half(directory, CERTIFICATE_FILE, KEY_FILE)),
+            (None, Some(_)) => Err(half(directory, KEY_FILE, CERTIFICATE_FILE)),
+            (None, None) => {
+                let unwritable =
+                    |errno: Errno| CaError::Write { path: directory.to_owned(), cause: errno.into() };
+                access(directory, AccessFlags::W_OK).map_err(unwritable)?;
+                Ok(None)
+            }
+        }
+    }
+
     /// Reads the pair; where there is none, writes what `create` makes.
     pub(super) fn read_or_create(
         directory: &Path,

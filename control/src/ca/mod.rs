@@ -52,7 +52,18 @@ impl Authority {
     /// Uses the root in `directory`, and makes one if there is none. Two nodes that do so at the same time end up with
     /// the same root.
     pub fn open(directory: &Path) -> Result<Self, CaError> {
-        let files = Files::read_or_create(directory, new_root)?;
+        Self::of(&Files::read_or_create(directory, new_root)?, directory)
+    }
+
+    /// Whether [`Authority::open`] would find a root that can be used, or could make one. Changes nothing.
+    pub fn check(directory: &Path) -> Result<(), CaError> {
+        match Files::look(directory)? {
+            Some(files) => Self::of(&files, directory).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn of(files: &Files, directory: &Path) -> Result<Self, CaError> {
         let certificate_path = directory.join(CERTIFICATE_FILE);
         let key_path = directory.join(KEY_FILE);
 

@@ -70,8 +70,7 @@ impl Source {
             None => only(text, &workloads_called(snapshot, text), |one| called(one))?,
         };
         let there = || there(snapshot, text.split_once('/').map(|(namespace, _)| namespace));
-        let found =
-            found.ok_or_else(|| Unclear::NoWorkload { text: text.to_owned(), there: there() })?;
+        let found = found.ok_or_else(|| Unclear::NoWorkload { text: text.to_owned(), there: there() })?;
         Ok(Self::Workload(Arc::clone(found)))
     }
 

@@ -139,7 +139,13 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
         ("client", "vault", Outcome::Refused, "route", "no healthy endpoint for port 81"),
         ("client", "a.example", Outcome::Refused, "route", "no healthy endpoint for port 80"),
         ("client", "[10.0.0.2]:8080", Outcome::Encrypted, "deliver", "on port 8080"),
-        ("shop/late", "shop/cart:80", Outcome::Refused, "pod", "shop/late is not served yet (no such namespace)"),
+        (
+            "shop/late",
+            "shop/cart:80",
+            Outcome::Refused,
+            "pod",
+            "shop/late is not served yet (no such namespace)",
+        ),
         ("shop/client", "shop/late:80", Outcome::Refused, "pod", "shop/late is not served yet"),
         ("shop/client", "shop/plain:80", Outcome::Refused, "pod", "shop/plain is not served yet"),
         ("192.0.2.1", "shop/late:80", Outcome::Refused, "pod", "shop/late is not served yet"),
@@ -160,9 +166,17 @@ async fn what_nobody_can_mean_is_told_with_what_could_be_meant() {
     let shop = "its namespace shop has cart, client, keyless, late, legacy, ...";
     let no_port = "is no port: write a number from 1 to 65535 behind the last colon, or nothing for 80";
     for (source, destination, expected) in [
-        ("nobody", "10.0.0.1", "the mesh has no pod `nobody`: write namespace/name; its namespaces are bank, shop"),
+        (
+            "nobody",
+            "10.0.0.1",
+            "the mesh has no pod `nobody`: write namespace/name; its namespaces are bank, shop",
+        ),
         ("shop/nowhere", "10.0.0.1", &format!("the mesh has no pod `shop/nowhere`: {shop}")),
-        ("ship/client", "10.0.0.1", "the mesh has no pod `ship/client`: it has no namespace ship, but bank, shop"),
+        (
+            "ship/client",
+            "10.0.0.1",
+            "the mesh has no pod `ship/client`: it has no namespace ship, but bank, shop",
+        ),
         ("shop/client:80", "10.0.0.1", "a source has no port: leave `:80` out of `shop/client:80`"),
         ("10.0.0.1:80", "10.0.0.1", "a source has no port: leave `:80` out of `10.0.0.1:80`"),
         ("legacy", "10.0.0.1", "`legacy` can be bank/legacy or shop/legacy: write it with its namespace"),
@@ -175,7 +189,11 @@ async fn what_nobody_can_mean_is_told_with_what_could_be_meant() {
             "shop/nowhere:80",
             &format!("the mesh has neither a pod nor a service `shop/nowhere`: {shop}"),
         ),
-        ("shop/client", "b.example:80", &format!("the mesh has neither a pod nor a service `b.example`: {shop}")),
+        (
+            "shop/client",
+            "b.example:80",
+            &format!("the mesh has neither a pod nor a service `b.example`: {shop}"),
+        ),
         (
             "192.0.2.1",
             "twice",

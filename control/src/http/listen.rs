@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -45,24 +45,35 @@ pub(crate) fn listener(endpoint: Endpoint, address: SocketAddr) -> Result<std::n
         .map_err(|cause| BindError { endpoint, address, cause })
 }
 
+/// Whether a process listens there that lets others do so as well, as proxies do.
+pub(crate) fn is_shared(address: SocketAddr) -> bool {
+    bound(address, false).is_err_and(|errno| errno == Errno::EADDRINUSE) && bound(address, true).is_ok()
+}
+
 fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let fd = bound(address, true)?;
+    listen(&fd, Backlog::new(HTTP_BACKLOG)?)?;
+    Ok(std::net::TcpListener::from(fd))
+}
+
+fn bound(address: SocketAddr, shared: bool) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(family, SockType::Stream, flags, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    setsockopt(&fd, sockopt::ReusePort, &true)?;
+    setsockopt(&fd, sockopt::ReusePort, &shared)?;
     if address.is_ipv6() {
         setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&fd, Backlog::new(HTTP_BACKLOG)?)?;
-    Ok(std::net::TcpListener::from(fd))
+    Ok(fd)
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    fn cure(self) -> &'static str {
+    /// How to take another address.
+    pub(crate) fn cure(self) -> &'static str {
         match self {
             Self::Admin => "set proxyAdminPort in PROXY_CONFIG",
             Self::Stats => "set statsPort in PROXY_CONFIG",
@@ -99,13 +110,18 @@ mod tests {
     #[test]
     fn two_processes_may_listen_during_an_update() {
         let first = listener(Endpoint::Readiness, "127.0.0.1:0".parse().unwrap()).unwrap();
-        assert!(listener(Endpoint::Readiness, first.local_addr().unwrap()).is_ok());
+        let address = first.local_addr().unwrap();
+        assert!(is_shared(address));
+        assert!(listener(Endpoint::Readiness, address).is_ok());
+        drop(first);
+        assert!(!is_shared(address), "nobody is there any more");
     }
 
     #[test]
     fn a_port_that_another_program_has_is_named_with_what_to_do() {
         let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = busy.local_addr().unwrap();
+        assert!(!is_shared(address), "it lets nobody in");
         for (endpoint, cure) in [
             (Endpoint::Admin, "proxyAdminPort"),
             (Endpoint::Stats, "statsPort"),

@@ -49,16 +49,19 @@ impl Contents {
                 Err(LocalError::meaning(file, problem))
             }
             Some(document) => {
-                Self::of(document, settings).map_err(|problem| LocalError::meaning(file, problem))
+                Self::of(document, settings).map_err(|problems| LocalError::meanings(file, &problems))
             }
         }
     }
 
-    fn of(document: Document, settings: &MeshSettings) -> Result<Self, String> {
+    /// Or everything that is wrong: who corrects a file should have to do it once.
+    fn of(document: Document, settings: &MeshSettings) -> Result<Self, Vec<String>> {
         let mut contents = Self::default();
+        let mut problems = Vec::new();
         let mut workloads = Workloads::default();
         for document in document.workloads.unwrap_or_default() {
-            workloads.add(document.into_workload(settings)?)?;
+            let added = document.into_workload(settings).and_then(|workload| workloads.add(workload));
+            problems.extend(added.err());
         }
         for mut document in document.services.unwrap_or_default() {
             let endpoints = std::mem::take(&mut document.endpoints);
@@ -68,34 +71,41 @@ impl Contents {
             }
             let key = service.key.clone();
             if contents.services.insert(key.clone(), Arc::new(service)).is_some() {
-                return Err(format!("service {key} is there twice: write one of them"));
+                problems.push(format!("service {key} is there twice: write one of them"));
             }
         }
         for document in document.policies.unwrap_or_default() {
-            let policy = document.into_policy()?;
+            let policy = match document.into_policy() {
+                Ok(policy) => policy,
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
             let key = policy.key();
             if contents.policies.insert(Arc::clone(&key), Arc::new(policy)).is_some() {
-                return Err(format!("policy {key} is there twice: give one of them another name"));
+                problems.push(format!("policy {key} is there twice: give one of them another name"));
             }
         }
         contents.workloads = workloads.in_order.into_iter().map(Arc::new).collect();
-        contents.refuse_missing_policies()?;
-        Ok(contents)
+        // What is left out because it is wrong itself would be told twice.
+        if problems.is_empty() {
+            problems.extend(contents.missing_policies());
+        }
+        if problems.is_empty() { Ok(contents) } else { Err(problems) }
     }
 
     /// A policy that nobody can read cannot be obeyed.
-    fn refuse_missing_policies(&self) -> Result<(), String> {
-        for workload in &self.workloads {
+    fn missing_policies(&self) -> impl Iterator<Item = String> {
+        self.workloads.iter().filter_map(|workload| {
             let missing = |key: &&Arc<str>| !self.policies.contains_key(*key);
-            if let Some(key) = workload.authorization_policies.iter().find(missing) {
-                return Err(format!(
-                    "workload {}: its authorizationPolicies name `{key}`, which is not among the policies: write it \
-                     as `namespace/name` of one that is",
-                    workload.uid
-                ));
-            }
-        }
-        Ok(())
+            let key = workload.authorization_policies.iter().find(missing)?;
+            Some(format!(
+                "workload {}: its authorizationPolicies name `{key}`, which is not among the policies: write it as \
+                 `namespace/name` of one that is",
+                workload.uid
+            ))
+        })
     }
 
     /// What to do to a snapshot that has the contents of `before`. Nothing is there for a moment without its policy:

@@ -16,7 +16,20 @@ pub enum LocalError {
     Meaning { file: String, problem: String },
 }
 
+/// Problems of one file that are told together.
+const PROBLEMS_NAMED_MAX: usize = 16;
+
 impl LocalError {
+    /// Everything that makes no sense; there is at least one.
+    pub(super) fn meanings(file: &str, problems: &[String]) -> Self {
+        let mut problem =
+            problems.iter().take(PROBLEMS_NAMED_MAX).cloned().collect::<Vec<_>>().join("; also ");
+        if let Some(more) = problems.len().checked_sub(PROBLEMS_NAMED_MAX).filter(|more| *more > 0) {
+            problem += &format!("; and {more} more");
+        }
+        Self::meaning(file, problem)
+    }
+
     pub(super) fn meaning(file: &str, problem: impl Into<String>) -> Self {
         Self::Meaning { file: file.to_owned(), problem: problem.into() }
     }

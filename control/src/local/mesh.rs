@@ -45,6 +45,22 @@ impl LocalMesh {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn changes(&mut self) -> Result<Vec<Change>, LocalError> {
+        let (name, contents) = self.read().await?;
+        for note in &contents.notes {
+            tracing::warn!("{name}: {note}");
+        }
+        let changes = contents.changes_since(&self.contents);
+        self.contents = contents;
+        Ok(changes)
+    }
+
+    /// Whether it can be followed.
+    pub async fn check(mut self) -> Result<(), LocalError> {
+        self.read().await.map(drop)
+    }
+
+    /// What is new, and what errors call it.
+    async fn read(&mut self) -> Result<(String, Contents), LocalError> {
         let (name, text) = match &mut self.source {
             Source::File(watched) => {
                 let text = watched.changed().await?;
@@ -56,12 +72,7 @@ impl LocalMesh {
             },
         };
         let contents = Contents::parse(&name, &text, &self.settings)?;
-        for note in &contents.notes {
-            tracing::warn!("{name}: {note}");
-        }
-        let changes = contents.changes_since(&self.contents);
-        self.contents = contents;
-        Ok(changes)
+        Ok((name, contents))
     }
 }
 

@@ -88,34 +88,42 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<Arc<str>, LocalPod>, LocalEr
     let pods = document.and_then(|document| document.pods).ok_or_else(|| {
         LocalError::meaning(file, "it has nothing in it: write `pods: []` if there are no pods")
     })?;
-    check(pods).map_err(|problem| LocalError::meaning(file, problem))
+    check(pods).map_err(|problems| LocalError::meanings(file, &problems))
 }
 
-fn check(documents: Vec<PodDocument>) -> Result<BTreeMap<Arc<str>, LocalPod>, String> {
+/// The pods, or everything that is wrong with them.
+fn check(documents: Vec<PodDocument>) -> Result<BTreeMap<Arc<str>, LocalPod>, Vec<String>> {
     let mut pods = BTreeMap::new();
+    let mut problems = Vec::new();
     let mut names = BTreeMap::new();
     let mut namespaces = BTreeMap::new();
     for document in documents {
-        let pod = LocalPod::check(document)?;
+        let pod = match LocalPod::check(document) {
+            Ok(pod) => pod,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
         let uid = Arc::clone(&pod.uid);
         let name = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
         if let Some(other) = names.insert(name, Arc::clone(&uid)) {
-            return Err(format!(
+            problems.push(format!(
                 "pods {other} and {uid} are both called {} in namespace {}: no two pods of a namespace have one name",
                 pod.name, pod.namespace
             ));
         }
         if let Some(other) = namespaces.insert(pod.netns.clone(), Arc::clone(&uid)) {
-            return Err(format!(
+            problems.push(format!(
                 "pods {other} and {uid} both have the network namespace {}: give each its own",
                 pod.netns.display()
             ));
         }
         if pods.insert(Arc::clone(&uid), pod).is_some() {
-            return Err(format!("pod {uid} is there twice: give one of them another uid"));
+            problems.push(format!("pod {uid} is there twice: give one of them another uid"));
         }
     }
-    Ok(pods)
+    if problems.is_empty() { Ok(pods) } else { Err(problems) }
 }
 
 // === impl LocalPod ===

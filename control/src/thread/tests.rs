@@ -92,7 +92,7 @@ fn work(plane: StandIn, drain_deadline: &str) -> Work<StandIn> {
         engine: plane,
         known: Known::new(&environment),
         telemetry: Telemetry::new(&environment),
-        endpoints: Endpoints::open(&environment).unwrap(),
+        endpoints: Endpoints::open(&environment, false).unwrap(),
         environment,
         readiness: Readiness::starting(),
         shutdown: Shutdown(watch::Sender::new(false)),

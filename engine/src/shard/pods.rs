@@ -1,6 +1,7 @@
 //! The pods of this node as one shard knows them: their namespace, their listeners, their set-up tasks.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,6 +71,19 @@ impl LocalPod {
     }
 }
 
+/// Who is at fault, and what to do about it.
+fn why_not_listening(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; it takes SYS_ADMIN to enter the namespace, and NET_ADMIN to mark a socket there"
+        }
+        io::ErrorKind::AddrInUse => {
+            "; something in the pod, or a proxy of another user, listens there: `ss -ltnp` in the namespace names it"
+        }
+        _ => "",
+    }
+}
+
 impl Shard {
     /// Learns of a pod, and opens its listeners if this shard is one of those that accept for it, and still accepts.
     pub(crate) fn add_pod(self: &Rc<Self>, spec: PodSpec, listen: bool) -> Result<(), String> {
@@ -85,7 +99,9 @@ impl Shard {
             for port in Port::ALL {
                 self.open_listener(&pod, port).map_err(|cause| {
                     self.close_listeners(&pod);
-                    format!("cannot listen on port {} in the pod's namespace: {cause}", port.number())
+                    let number = port.number();
+                    let who = why_not_listening(&cause);
+                    format!("cannot listen on port {number} in the pod's namespace: {cause}{who}")
                 })?;
             }
         }
@@ -183,7 +199,7 @@ impl Shard {
         }
     }
 
-    fn open_listener(self: &Rc<Self>, pod: &Rc<LocalPod>, port: Port) -> std::io::Result<()> {
+    fn open_listener(self: &Rc<Self>, pod: &Rc<LocalPod>, port: Port) -> io::Result<()> {
         let socket = net::listen(&pod.netns, port, &self.config, pod.transparent)?;
         let mut tables = self.tables.borrow_mut();
         let key = tables.listeners.insert(Listener {

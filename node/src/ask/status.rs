@@ -24,8 +24,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         "\nmesh: {} workloads, {} services, {} policies; trust domain {}, cluster {}",
         mesh.workloads, mesh.services, mesh.policies, mesh.trust_domain, mesh.cluster_id
     );
-    let (files, planes): (Vec<_>, Vec<_>) =
-        report.control_connections.iter().partition(|plane| plane.file);
+    let (files, planes): (Vec<_>, Vec<_>) = report.control_connections.iter().partition(|plane| plane.file);
     section(&mut text, "control connections", &planes, |plane| self::plane(plane));
     section(&mut text, "files", &files, |file| self::file(file));
     section(&mut text, "pods", &report.pods, pod);

@@ -1,9 +1,6 @@
-//! Capabilities of the process, and what the proxy needs each for. None is needed to start: which of them matter depends
-//! on the mode, so what goes without is said and left to the operator.
+//! Capabilities of the process, and which of them it cannot do without: that depends on what it is to do.
 
-use super::{Failure, Requirement, status_field};
-
-const SYS_ADMIN_BIT: u32 = 21;
+use super::{Duties, Failure, Requirement, status_field};
 
 /// A capability by its bit (linux/capability.h).
 struct Capability {
@@ -12,58 +9,72 @@ struct Capability {
     purpose: &'static str,
 }
 
-const WANTED: [Capability; 3] = [
-    Capability {
-        name: "CAP_NET_ADMIN",
-        bit: 12,
-        purpose: "marking sockets (SO_MARK), transparent sockets and redirection rules",
-    },
-    Capability {
-        name: "CAP_SYS_ADMIN",
-        bit: SYS_ADMIN_BIT,
-        purpose: "entering the network namespaces of pods (in-pod mode only)",
-    },
-    Capability {
-        name: "CAP_NET_RAW",
-        bit: 13,
-        purpose: "keeping the source address of clients (transparent sockets) and setting up redirection with iptables",
-    },
-];
+const SYS_ADMIN: Capability =
+    Capability { name: "CAP_SYS_ADMIN", bit: 21, purpose: "entering the network namespaces of pods" };
 
-pub(super) fn check(status: &str) -> impl Iterator<Item = Requirement> {
+const NET_ADMIN: Capability = Capability {
+    name: "CAP_NET_ADMIN",
+    bit: 12,
+    purpose: "marking sockets (SO_MARK), transparent sockets and ringway redirect",
+};
+
+/// Since Linux 5.17 it does for sockets what NET_ADMIN does.
+const NET_RAW: Capability = Capability {
+    name: "CAP_NET_RAW",
+    bit: 13,
+    purpose: "transparent sockets without NET_ADMIN, and the iptables of ringway redirect",
+};
+
+/// Entering a namespace takes SYS_ADMIN, and marking a socket one of the other two.
+pub(super) fn check(status: &str, duties: Duties) -> [Requirement; 3] {
     let effective = effective(status);
-    WANTED.iter().map(move |capability| Requirement {
-        name: capability.name,
-        outcome: judge(capability, effective),
-        fatal: false,
-    })
+    let lacks = |capability: &Capability| effective.is_some_and(|mask| mask & 1 << capability.bit == 0);
+    let marks_nothing = lacks(&NET_ADMIN) && lacks(&NET_RAW);
+    [
+        judge(&NET_ADMIN, effective, duties.marks, marks_nothing),
+        judge(&SYS_ADMIN, effective, duties.enters, lacks(&SYS_ADMIN)),
+        judge(&NET_RAW, effective, duties.marks, false),
+    ]
 }
 
 pub(super) fn is_admin(status: &str) -> bool {
-    effective(status).is_some_and(|mask| mask & 1 << SYS_ADMIN_BIT != 0)
+    effective(status).is_some_and(|mask| mask & 1 << SYS_ADMIN.bit != 0)
 }
 
 fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(status_field(status, "CapEff")?, 16).ok()
 }
 
-fn judge(capability: &Capability, effective: Option<u64>) -> Result<String, Failure> {
+/// Whether it is there, where it is `needed` for something; `fatal` if that is all of the work.
+fn judge(capability: &Capability, effective: Option<u64>, needed: bool, fatal: bool) -> Requirement {
     let Capability { name, bit, purpose } = capability;
-    let Some(effective) = effective else {
-        let cause = format!("cannot tell whether the process has {name}, needed for {purpose}");
-        return Err(Failure::new(cause, "mount /proc in the container"));
+    let outcome = match effective {
+        Some(effective) if effective & 1 << bit != 0 => Ok(format!("there, for {purpose}")),
+        Some(_) if !needed => Ok(format!("not there, and not needed as this proxy is set up: for {purpose}")),
+        Some(_) => Err(Failure::new(
+            format!("the process lacks {name}, needed for {purpose}"),
+            format!("add {} to securityContext.capabilities.add", name.trim_start_matches("CAP_")),
+        )),
+        None => Err(Failure::new(
+            format!("cannot tell whether the process has {name}, needed for {purpose}"),
+            "mount /proc in the container",
+        )),
     };
-    if effective & 1 << bit == 0 {
-        let cause = format!("the process lacks {name}, needed for {purpose}");
-        let cure = format!("add {} to securityContext.capabilities.add", name.trim_start_matches("CAP_"));
-        return Err(Failure::new(cause, cure));
-    }
-    Ok(format!("there, for {purpose}"))
+    Requirement { name, outcome, fatal: fatal && needed }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SHARED: Duties = Duties { enters: true, marks: true };
+    /// In the namespace of its pod, without a mark.
+    const DEDICATED: Duties = Duties { enters: false, marks: false };
+    const MARKED: Duties = Duties { enters: false, marks: true };
+
+    fn status(mask: &str) -> String {
+        format!("CapPrm:\tffffffffffffffff\nCapEff:\t{mask}\n")
+    }
 
     #[test]
     fn each_capability_is_read_from_its_own_bit() {
@@ -74,17 +85,40 @@ mod tests {
             ("0000000000002000", [false, false, true]),
             ("000001fffeffffff", [true, true, true]),
         ] {
-            let status = format!("CapPrm:\tffffffffffffffff\nCapEff:\t{mask}\n");
-            let found: Vec<_> = check(&status).map(|requirement| requirement.outcome.is_ok()).collect();
+            let found = check(&status(mask), SHARED).map(|requirement| requirement.outcome.is_ok());
             assert_eq!(found, there, "{mask}");
-            assert_eq!(is_admin(&status), there[1], "{mask}");
+            assert_eq!(is_admin(&status(mask)), there[1], "{mask}");
         }
+    }
+
+    /// As seen on Linux 6.18, with the proxy under each of them.
+    #[test]
+    fn what_the_work_cannot_be_done_without_is_fatal() {
+        for (duties, mask, fatal) in [
+            (SHARED, "0000000000203000", vec![]),
+            (SHARED, "0000000000202000", vec![]),
+            (SHARED, "0000000000201000", vec![]),
+            (SHARED, "0000000000200000", vec!["CAP_NET_ADMIN"]),
+            (SHARED, "0000000000003000", vec!["CAP_SYS_ADMIN"]),
+            (SHARED, "0000000000000000", vec!["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]),
+            (MARKED, "0000000000001000", vec![]),
+            (MARKED, "0000000000002000", vec![]),
+            (MARKED, "0000000000000000", vec!["CAP_NET_ADMIN"]),
+            (DEDICATED, "0000000000000000", vec![]),
+        ] {
+            let requirements = check(&status(mask), duties);
+            let missing = requirements.iter().filter(|one| one.fatal && one.outcome.is_err());
+            assert_eq!(missing.map(|one| one.name).collect::<Vec<_>>(), fatal, "{duties:?} {mask}");
+        }
+        assert!(check(&status("0000000000000000"), DEDICATED).iter().all(|one| one.outcome.is_ok()));
     }
 
     #[test]
     fn an_unreadable_status_is_not_a_capability() {
         for status in ["", "CapEff:\tnot hexadecimal\n"] {
-            assert!(check(status).all(|requirement| requirement.outcome.is_err() && !requirement.fatal));
+            for requirement in check(status, SHARED) {
+                assert!(requirement.outcome.is_err() && !requirement.fatal, "{requirement:?}");
+            }
         }
     }
 }

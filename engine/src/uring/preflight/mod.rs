@@ -23,6 +23,15 @@ pub struct Requirement {
     pub fatal: bool,
 }
 
+/// What the proxy is to do, as far as it takes privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duties {
+    /// It enters the network namespaces of pods.
+    pub enters: bool,
+    /// Its sockets carry a mark, or must have the addresses of clients.
+    pub marks: bool,
+}
+
 /// Why something does not work, and what whoever runs the proxy can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{cause}; {cure}")]
@@ -32,13 +41,13 @@ pub struct Failure {
 }
 
 /// Raises the limits of this process, tries what the driver uses, and says what was found.
-pub fn check() -> Vec<Requirement> {
+pub fn check(duties: Duties) -> Vec<Requirement> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut requirements = vec![kernel::version()];
     // Before the ring: old kernels count its memory against the limit.
     requirements.extend(limits::raise_all());
     requirements.extend(kernel::io_uring());
-    requirements.extend(capabilities::check(&status));
+    requirements.extend(capabilities::check(&status, duties));
     requirements
 }
 
@@ -63,7 +72,7 @@ mod tests {
 
     #[test]
     fn this_machine_passes() {
-        let requirements = check();
+        let requirements = check(Duties { enters: true, marks: true });
         let names: Vec<_> = requirements.iter().map(|requirement| requirement.name).collect();
         for name in ["kernel", "io_uring", "io_uring operations", "io_uring receive", "memlock", "open files"]
         {

@@ -329,3 +329,25 @@ fn what_is_there_twice_or_missing() {
         assert_eq!(error(text), format!("mesh.yaml: {expected}"), "{text}");
     }
 }
+
+#[test]
+fn all_that_makes_no_sense_is_told_at_once() {
+    let text = "
+workloads:
+- {uid: a, name: a, namespace: shop, workloadIps: [10.0.0.1]}
+- {uid: a, name: b, namespace: shop, workloadIps: [10.0.0.2], authorizationPolicies: [shop/not-there]}
+services:
+- {name: a, namespace: shop, hostname: a.shop, vips: [/10.1.0.1], ports: {80: 80}}
+- {name: a, namespace: shop, hostname: a.shop, vips: [/10.1.0.1], ports: {80: 80}}
+";
+    assert_eq!(
+        error(text),
+        "mesh.yaml: workload a is there twice: give one of them another uid; also service shop/a.shop is there \
+         twice: write one of them"
+    );
+    let many: String =
+        (0..20).map(|_| "- {uid: a, name: a, namespace: shop, workloadIps: [10.0.0.1]}\n").collect();
+    let told = error(&format!("workloads:\n{many}"));
+    assert!(told.ends_with("; and 3 more"), "{told}");
+    assert_eq!(told.matches("is there twice").count(), 16, "{told}");
+}
