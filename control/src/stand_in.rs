@@ -207,5 +207,6 @@ pub(crate) fn service(name: &str) -> Service {
         ip_families: IpFamilies::Any,
         canonical: false,
         visibility: Visibility::Public,
+        unreadable: None,
     }
 }

@@ -160,6 +160,7 @@ impl ServiceDocument {
                 VisibilityDocument::Public => Visibility::Public,
                 VisibilityDocument::Namespace => Visibility::Namespace,
             },
+            unreadable: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::mesh::{Change, MeshSettings, Policy, Snapshot, Workload};
+use engine::mesh::{Change, MeshSettings, Policy, Service, Snapshot, Workload};
 use prost::Message;
 use prost::bytes::Bytes;
 use prost_types::Any;
@@ -156,8 +156,10 @@ fn read_address(body: Option<Any>, interned: &mut Interned) -> Read {
             workloads::read(message, interned).map(made).map_err(|unread| unread.map(made))
         }
         Some(address::Type::Service(message)) => {
-            let service = Arc::new(service::read(message, interned)?);
-            Ok((Made::Service(service.key.clone()), Change::UpsertService(service)))
+            let made = |service: Service| {
+                (Made::Service(service.key.clone()), Change::UpsertService(Arc::new(service)))
+            };
+            service::read(message, interned).map(made).map_err(|unread| unread.map(made))
         }
         None => Err("it is neither a workload nor a service".to_owned().into()),
     }

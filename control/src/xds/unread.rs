@@ -10,6 +10,27 @@ pub(super) struct Unread<T> {
     pub(super) instead: Option<Box<T>>,
 }
 
+/// What is wrong with a resource: the first of it is told.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) first: Option<String>,
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// What was read; nothing if it is wrong.
+    pub(super) fn of<T>(&mut self, read: Result<T, String>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.first.get_or_insert(problem);
+                None
+            }
+        }
+    }
+}
+
 // === impl Unread ===
 
 impl<T> Unread<T> {

@@ -9,7 +9,7 @@ use proto::workload::{self as message, application_tunnel};
 use tracing::debug;
 
 use super::interned::Interned;
-use super::unread::Unread;
+use super::unread::{Faults, Unread};
 use super::values::{gateway, ip, known, port, ports};
 
 /// Takes over all of it, or says what is wrong and gives a workload that nobody is connected to: to one that is not
@@ -30,12 +30,6 @@ pub(super) fn read(
 
 /// In the place of an application tunnel that cannot be read: its workload's own proxy takes no connection either.
 const UNKNOWN: ApplicationTunnel = ApplicationTunnel { header: TunnelHeader::Proxy, port: None };
-
-/// What is wrong with a workload: the first of it is told.
-#[derive(Default)]
-struct Faults {
-    first: Option<String>,
-}
 
 fn whole(
     workload: message::Workload,
@@ -152,21 +146,6 @@ fn tunnel(tunnel: message::ApplicationTunnel) -> Result<ApplicationTunnel, Strin
         application_tunnel::Protocol::Proxy => TunnelHeader::Proxy,
     };
     Ok(ApplicationTunnel { header, port: Some(port(tunnel.port)?).filter(|port| *port != 0) })
-}
-
-// === impl Faults ===
-
-impl Faults {
-    /// What was read; nothing if it is wrong.
-    fn of<T>(&mut self, read: Result<T, String>) -> Option<T> {
-        match read {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.first.get_or_insert(problem);
-                None
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ pub fn deliver(
         Authority::Service { hostname, port } => {
             let found = snapshot.services.by_hostname(hostname, workload.namespace());
             let service = found.ok_or_else(|| Refusal::UnknownHost { hostname: Arc::clone(hostname) })?;
+            if let Some(refusal) = service.refusal() {
+                return Err(refusal);
+            }
             let target = target_port(service, workload, *port)
                 .ok_or_else(|| Refusal::NoSuchPort { service: service.key.clone(), port: *port })?;
             (target, Some(Arc::clone(service)))

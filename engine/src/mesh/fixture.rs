@@ -72,6 +72,7 @@ pub(super) fn service(key: &str) -> Service {
         ip_families: IpFamilies::Any,
         canonical: false,
         visibility: Visibility::Public,
+        unreadable: None,
     }
 }
 

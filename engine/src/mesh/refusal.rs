@@ -35,6 +35,8 @@ pub enum Refusal {
     ResolutionNeeded { workload: Arc<str>, hostname: Arc<str> },
     #[error("what the control plane says of workload {workload} cannot be used: {problem}")]
     Unreadable { workload: Arc<str>, problem: Arc<str> },
+    #[error("what the control plane says of service {service} cannot be used: {problem}")]
+    UnreadableService { service: ServiceName, problem: Arc<str> },
     #[error("the peer asked for {authority}, but this is {pod}")]
     NotThisPod { authority: SocketAddr, pod: IpAddr },
     #[error("the peer asked for the hostname {hostname}, which no service of the mesh has")]
@@ -62,7 +64,9 @@ impl Refusal {
             Self::ApplicationTunnelNeeded { .. } => {
                 "remove the application tunnel from the workload, or use a proxy that supports it"
             }
-            Self::Unreadable { .. } => "see that the control plane and this proxy are of versions that fit",
+            Self::Unreadable { .. } | Self::UnreadableService { .. } => {
+                "see that the control plane and this proxy are of versions that fit"
+            }
             Self::ResolutionNeeded { .. } => "give the workload an IP address",
             Self::NotThisPod { .. } => "check that both proxies have the same view of the pod's addresses",
             Self::UnknownHost { .. } => "check that the service exists in the mesh of this proxy",

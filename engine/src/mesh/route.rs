@@ -97,6 +97,9 @@ fn to_service(
     destination: SocketAddr,
     entropy: u64,
 ) -> Route {
+    if let Some(refusal) = service.refusal() {
+        return Route::Refuse(refusal);
+    }
     if let Some(waypoint) = needed(snapshot, source, service.waypoints()) {
         return Route::Refuse(Refusal::WaypointNeeded { destination, waypoint: waypoint.clone() });
     }

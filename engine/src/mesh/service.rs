@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{GatewayAddress, Identity, NetworkAddress, NetworkCidr, ServiceName};
+use super::{GatewayAddress, Identity, NetworkAddress, NetworkCidr, Refusal, ServiceName};
 
 /// One service. Its endpoints are the workloads that name it in their `services`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Service {
     /// Preferred where several namespaces describe the same address or hostname.
     pub canonical: bool,
     pub visibility: Visibility,
+    /// What of it could not be read. Nobody is connected to it then: without it, its addresses would be nobody's, and
+    /// connections to them plain.
+    pub unreadable: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +92,12 @@ pub enum Visibility {
 impl Service {
     pub fn visible_to(&self, namespace: &str) -> bool {
         self.visibility == Visibility::Public || *self.key.namespace == *namespace
+    }
+
+    /// Why nobody is connected to it, if it could not be read.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let problem = Arc::clone(self.unreadable.as_ref()?);
+        Some(Refusal::UnreadableService { service: self.key.clone(), problem })
     }
 
     /// The waypoints a connection to this service may be sent through; none if it goes to the endpoints directly.

@@ -83,7 +83,18 @@ fn what_cannot_be_meant_is_refused() {
     for (problem, spoil) in spoilt {
         let mut service = cart();
         spoil(&mut service);
-        let refusal = read(service, &mut interned()).unwrap_err();
-        assert!(refusal.contains(problem), "{refusal}");
+        let unread = read(service.clone(), &mut interned()).unwrap_err();
+        assert!(unread.problem.contains(problem), "{unread:?}");
+        assert!(unread.instead.is_none(), "it has no address that could be anybody's: {unread:?}");
+
+        // What has one keeps it, and refuses.
+        service.addresses.insert(0, address([10, 1, 0, 1], None));
+        service.addresses.insert(0, address([10, 2, 0, 0], Some(16)));
+        let instead = read(service, &mut interned()).unwrap_err().instead;
+        assert_eq!(instead.is_some(), problem != "it has no hostname");
+        if let Some(instead) = instead {
+            assert_eq!((instead.vips.len(), instead.cidr_vips.len()), (1, 1), "{problem}");
+            assert!(instead.unreadable.unwrap().contains(problem));
+        }
     }
 }

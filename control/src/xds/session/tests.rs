@@ -266,6 +266,32 @@ fn a_refused_resource_stays_what_it_was_and_is_not_remembered() {
     assert_eq!(mesh.uids(), ["a", "c"], "what is named is there, even if it cannot be read");
 }
 
+/// A service that is left out gives its addresses to nobody, and they are sent plaintext.
+#[test]
+fn a_service_that_was_never_read_has_one_in_its_place_that_refuses() {
+    let mut mesh = Mesh::new();
+    let odd = |version: &str, ip_families| {
+        let message = workload::Service {
+            namespace: "shop".to_owned(),
+            hostname: "cart.example".to_owned(),
+            addresses: vec![workload::NetworkAddress { address: vec![10, 1, 0, 1], ..Default::default() }],
+            ip_families,
+            ..Default::default()
+        };
+        resource("shop/cart.example", version, address(address::Type::Service(message)))
+    };
+    let told = |mesh: &Mesh| {
+        let service = mesh.snapshot.service_by_hostname("cart.example", "shop").unwrap();
+        service.unreadable.as_deref().map(str::to_owned)
+    };
+    mesh.addresses(vec![odd("1", 4)], &[]);
+    assert!(told(&mesh).unwrap().contains("ip_families is 4"));
+    mesh.addresses(vec![odd("2", 1)], &[]);
+    assert_eq!(told(&mesh), None);
+    mesh.addresses(vec![odd("3", 4)], &[]);
+    assert_eq!(told(&mesh), None, "what was good stays");
+}
+
 /// A policy that is left out lets in everybody, and a workload that is not known is sent plaintext.
 #[test]
 fn what_was_never_read_has_something_in_its_place() {

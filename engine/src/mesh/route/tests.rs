@@ -402,3 +402,19 @@ fn to_a_workload_that_could_not_be_read() {
         assert_eq!(mesh.way(destination), Way::Refused(refusal), "{destination}");
     }
 }
+
+/// As with a workload: its addresses would be nobody's.
+#[test]
+fn to_a_service_that_could_not_be_read() {
+    let mode = Mode::Passthrough;
+    let load_balancing = LoadBalancing { mode, ..LoadBalancing::default() };
+    let unreadable = Service {
+        unreadable: Some("its port is 70000".into()),
+        load_balancing,
+        ..service_at("shop/cart", "/10.1.0.1")
+    };
+    let mesh = Mesh::default().workload(source()).service(unreadable);
+    let refusal =
+        Refusal::UnreadableService { service: name("shop/cart"), problem: "its port is 70000".into() };
+    assert_eq!(mesh.way("10.1.0.1:80"), Way::Refused(refusal));
+}
