@@ -2,6 +2,7 @@
 
 mod delivery;
 mod ending;
+mod half_closed;
 mod happening;
 mod incoming;
 mod intake;
@@ -13,6 +14,7 @@ mod stream;
 pub(crate) mod tests;
 
 pub(crate) use delivery::Piece;
+pub(crate) use half_closed::{HALF_CLOSED_CAUSE, HalfClosed};
 pub(crate) use happening::Happening;
 pub(crate) use intake::Intake;
 pub(crate) use outlet::Outlet;

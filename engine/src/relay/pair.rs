@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use super::{Intake, Outlet};
+use super::{HalfClosed, Intake, Outlet};
 use crate::net;
 use crate::observe::{Record, Traffic};
 use crate::shard::{Key, Kind, LocalPod, Tables};
@@ -24,6 +24,7 @@ pub(crate) struct Pair {
     /// From the caller to the called, and back.
     lanes: [Lane; 2],
     closed: bool,
+    pub(crate) half_closed: HalfClosed,
     pub(crate) record: Record,
 }
 
@@ -79,7 +80,14 @@ impl Lane {
 
 impl Pair {
     pub(crate) fn new(pod: Rc<LocalPod>, caller: OwnedFd, called: OwnedFd, record: Record) -> Self {
-        Self { pod, sockets: [caller, called], lanes: [Lane::new(), Lane::new()], closed: false, record }
+        Self {
+            pod,
+            sockets: [caller, called],
+            lanes: [Lane::new(), Lane::new()],
+            closed: false,
+            half_closed: HalfClosed::default(),
+            record,
+        }
     }
 
     pub(crate) fn pod(&self) -> &Rc<LocalPod> {
@@ -88,6 +96,11 @@ impl Pair {
 
     pub(crate) fn is_open(&self) -> bool {
         !self.closed
+    }
+
+    /// One side has ended, and the other has not.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.lanes[0].ended != self.lanes[1].ended
     }
 
     /// What it has carried, as its client sees it.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{Intake, Outlet};
+use super::{HalfClosed, Intake, Outlet};
 use crate::hbone::frame::HEAD_BYTES;
 use crate::hbone::{Session, Sink, StreamId};
 use crate::observe::{Direction, Observation, Record, ResponseFlag, Traffic};
@@ -30,6 +30,7 @@ pub(crate) struct Relay {
     pub(crate) outlet: Outlet,
     pub(crate) turn: Turn,
     pub(crate) bulk: BulkWatch,
+    pub(crate) half_closed: HalfClosed,
     pub(crate) record: Record,
     /// Towards the tunnel and from it, in bytes.
     pub(crate) carried: Carried,
@@ -132,6 +133,7 @@ impl Relay {
             outlet: Outlet::default(),
             turn: Turn::default(),
             bulk: BulkWatch::default(),
+            half_closed: HalfClosed::default(),
             record,
             carried: Carried::default(),
         }
@@ -174,6 +176,11 @@ impl Relay {
     /// The stream has come to its end both ways: nothing is wanted of its tunnel any more.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_open() && self.turn.end_sent && self.turn.far_ended
+    }
+
+    /// One side has ended, and the other has not.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.turn.app_ended != self.turn.far_ended
     }
 
     /// Both directions came to their end and everything was delivered.

@@ -1,10 +1,13 @@
-//! Telling now and then what the connections that live have carried.
+//! Looking now and then at the connections that live: what they have carried is told, and those that were forgotten half
+//! closed are ended.
 
 use std::time::Duration;
 
 use super::round::{Met, Round};
 use super::{Key, Kind, Shard, Tables};
+use crate::hbone::ErrorCode;
 use crate::observe::{Observation, Record, Traffic};
+use crate::relay::HALF_CLOSED_CAUSE;
 
 /// From the end of a round to the next. Metrics are scraped every 15 s or so, and should not show what was true before
 /// the last scrape.
@@ -42,19 +45,32 @@ impl Tables {
         }
     }
 
-    /// The record of the connection at a place, with what it has carried.
-    fn carried_at(&mut self, place: u32) -> Option<(&mut Record, Traffic)> {
-        match self.met(place)? {
+    /// The record of a connection, with what it has carried, and whether it has been half closed for too long.
+    fn looked_at(&mut self, met: Met) -> Option<(&mut Record, Traffic, bool)> {
+        let now = self.driver.now();
+        match met {
             Met::Relay(key) => {
                 let relay = self.relays.get_mut(key).filter(|relay| relay.is_open())?;
-                let traffic = relay.traffic();
-                Some((&mut relay.record, traffic))
+                let (traffic, half_closed) = (relay.traffic(), relay.is_half_closed());
+                let over = relay.half_closed.is_over(half_closed, traffic, now);
+                Some((&mut relay.record, traffic, over))
             }
             Met::Pair(key) => {
                 let pair = self.pairs.get_mut(key).filter(|pair| pair.is_open())?;
-                let traffic = pair.traffic();
-                Some((&mut pair.record, traffic))
+                let (traffic, half_closed) = (pair.traffic(), pair.is_half_closed());
+                let over = pair.half_closed.is_over(half_closed, traffic, now);
+                Some((&mut pair.record, traffic, over))
             }
+        }
+    }
+
+    /// The side that has not ended learns that nobody waits for it any more.
+    fn end_half_closed(&mut self, met: Met) {
+        match met {
+            Met::Relay(key) => {
+                self.abort_relay(key, ErrorCode::CONNECT_ERROR, Some(HALF_CLOSED_CAUSE.to_owned()))
+            }
+            Met::Pair(key) => self.drop_pair(key, HALF_CLOSED_CAUSE),
         }
     }
 
@@ -63,9 +79,13 @@ impl Tables {
     fn tell_progress(&mut self, tell: impl Fn(Observation) -> bool) {
         let Some(part) = self.progress.round.part(self.places(), PROGRESS_PER_TURN_MAX) else { return };
         for place in part {
-            let Some((record, traffic)) = self.carried_at(place) else { continue };
+            let Some(met) = self.met(place) else { continue };
+            let Some((record, traffic, over)) = self.looked_at(met) else { continue };
             if record.progress(traffic).is_some_and(&tell) {
                 record.set_reported(traffic);
+            }
+            if over {
+                self.end_half_closed(met);
             }
         }
         if self.progress.round.is_over() {

@@ -3,6 +3,7 @@
 
 pub(crate) mod bench;
 
+mod half_closed;
 mod judgement;
 mod observations;
 mod pods;
