@@ -1,10 +1,8 @@
 //! The connection to the node agent: made, kept, and made anew for ever.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -13,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::packet::{PacketError, Socket};
-use super::session::{Refusal, Session, answer, hello};
+use super::session::{Late, Refusal, Session, answer, hello};
 use super::{PodChange, PodEvent};
 use crate::backoff::Backoff;
 use crate::status::{Plane, Status};
@@ -145,22 +143,22 @@ impl Client {
     }
 
     /// What was on its way on a connection when the agent was called anew, which makes it end that connection as soon as
-    /// it waits for no answer there (contract 1.7). The pods that came so: the next snapshot may have been made before
-    /// they were acked, and is no reason to let go of them.
-    async fn finish(&self, socket: &Socket, mut session: Session) -> BTreeSet<Arc<str>> {
-        let mut come = BTreeSet::new();
+    /// it waits for no answer there (contract 1.7). What came and went so: the next snapshot may have been made before that
+    /// was acked, and knows better in neither case.
+    async fn finish(&self, socket: &Socket, mut session: Session) -> Late {
+        let mut late = Late::default();
         let quiet = Duration::from_millis(HANDOVER_QUIET_MS_MAX);
         while let Ok(received) = timeout(quiet, receive(socket, &mut session)).await {
             match &received {
-                Ok(Some(PodChange::Come(pod))) => _ = come.insert(Arc::clone(&pod.uid)),
-                Ok(Some(PodChange::Gone(uid))) => _ = come.remove(uid),
+                Ok(Some(PodChange::Come(pod))) => late.come(&pod.uid),
+                Ok(Some(PodChange::Gone(uid))) => late.gone(uid),
                 _ => {}
             }
             if self.serve(socket, received).await.is_err() {
                 break;
             }
         }
-        come
+        late
     }
 
     /// Returns when the reconciler has tried it, or goes on with it alone.

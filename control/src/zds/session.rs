@@ -55,13 +55,38 @@ pub(crate) enum Refusal {
 pub(crate) struct Session {
     /// The pods that have been named and not been taken back.
     named: BTreeSet<Arc<str>>,
+    /// Taken back on the connection before this one, too late for the snapshot of this one: it names them still.
+    gone: BTreeSet<Arc<str>>,
     complete: bool,
 }
 
+/// The pods that came and went on a connection when the snapshot of the next may have been made already.
+#[derive(Debug, Default)]
+pub(crate) struct Late {
+    come: BTreeSet<Arc<str>>,
+    gone: BTreeSet<Arc<str>>,
+}
+
+// === impl Late ===
+
+impl Late {
+    pub(crate) fn come(&mut self, uid: &Arc<str>) {
+        self.gone.remove(uid);
+        self.come.insert(Arc::clone(uid));
+    }
+
+    pub(crate) fn gone(&mut self, uid: &Arc<str>) {
+        self.come.remove(uid);
+        self.gone.insert(Arc::clone(uid));
+    }
+}
+
+// === impl Session ===
+
 impl Session {
-    /// One after another with the same agent, on which these pods were named too late to be in its next snapshot.
-    pub(crate) fn after(named: BTreeSet<Arc<str>>) -> Self {
-        Self { named, complete: false }
+    /// One after another with the same agent.
+    pub(crate) fn after(late: Late) -> Self {
+        Self { named: late.come, gone: late.gone, complete: false }
     }
 
     /// All pods of the node have been named on this connection.
@@ -92,6 +117,10 @@ impl Session {
         let netns = netns.into_iter().next().expect("invariant: counted by the caller");
         let pod = AnnouncedPod::new(Arc::clone(&uid), info, netns)
             .map_err(|cause| Refusal::NotANamespace { uid: uid.to_string(), cause })?;
+        if self.gone.contains(&uid) {
+            // What the agent says of it behind its snapshot counts again.
+            return Ok(None);
+        }
         self.name(uid)?;
         Ok(Some(PodChange::Come(pod)))
     }
@@ -100,7 +129,10 @@ impl Session {
         if self.complete {
             return Err(Refusal::AfterSnapshot("keep"));
         }
-        self.name(uid(kept, "keep")?)?;
+        let uid = uid(kept, "keep")?;
+        if !self.gone.contains(&uid) {
+            self.name(uid)?;
+        }
         Ok(None)
     }
 
@@ -115,6 +147,7 @@ impl Session {
             return Err(Refusal::AfterSnapshot("snapshot_sent"));
         }
         self.complete = true;
+        self.gone.clear();
         Ok(Some(PodChange::All(self.named.clone())))
     }
 

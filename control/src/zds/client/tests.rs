@@ -279,6 +279,33 @@ async fn a_request_that_is_on_its_way_when_the_agent_is_called_anew_is_answered_
     .await;
 }
 
+/// The snapshot was made before the end of the pod was acked, and nobody would speak of it again.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_goes_when_the_agent_is_called_anew_does_not_come_back_with_its_snapshot() {
+    let agent = Agent::new();
+    let (mut client, mut seen, _) = agent.client();
+    let (word, anew) = watch::channel(());
+    client.anew = anew;
+    beside(client, async {
+        let old = agent.accept().await;
+        word.send(()).unwrap();
+        let new = agent.accept().await;
+        old.request(Payload::Del(DelWorkload { uid: "1".to_owned() }));
+        assert_eq!(tried(&mut seen).await, "gone 1");
+        assert_eq!(old.answer().await, [0x0a, 0x00]);
+        drop(old);
+        new.request(add());
+        assert_eq!(new.answer().await, [0x0a, 0x00]);
+        new.request(Payload::SnapshotSent(SnapshotSent {}));
+        assert_eq!(tried(&mut seen).await, "all 0");
+        assert_eq!(new.answer().await, [0x0a, 0x00]);
+        // It is enrolled again.
+        new.request(add());
+        assert_eq!(tried(&mut seen).await, "come 1");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_does_not_end_the_connection_before_is_followed_on_the_new_one() {
     let agent = Agent::new();
