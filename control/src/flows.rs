@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use engine::mesh::{Decision, DryRun, Identity, Verdict as Judgement, Workload};
 use engine::observe::{Closed, Connection, Direction, Observation, ResponseFlag, Security};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
 
 use crate::reports::{AuthType, End, Event, Flow, FlowDirection, Verdict};
 
@@ -20,6 +21,9 @@ const FLOWS_BEHIND_MAX: usize = 4_096;
 
 /// Flows kept for whoever asks what happened last.
 const FLOWS_KEPT_MAX: usize = 256;
+
+/// How long the end of the process waits for those who read flows.
+const LAST_FLOWS_MS_MAX: u64 = 1_000;
 
 /// An observation, and when it was read.
 #[derive(Clone, Debug)]
@@ -33,11 +37,14 @@ pub(crate) struct Seen {
 pub(crate) struct Flows {
     live: broadcast::Sender<Arc<Seen>>,
     last: Arc<Mutex<VecDeque<Arc<Seen>>>>,
+    /// The process is about to end.
+    ended: watch::Sender<bool>,
 }
 
 impl Flows {
     pub(crate) fn new() -> Self {
-        Self { live: broadcast::Sender::new(FLOWS_BEHIND_MAX), last: Arc::default() }
+        let live = broadcast::Sender::new(FLOWS_BEHIND_MAX);
+        Self { live, last: Arc::default(), ended: watch::Sender::new(false) }
     }
 
     /// What lives and has carried bytes is no news here.
@@ -59,6 +66,19 @@ impl Flows {
     /// What comes from now on.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Arc<Seen>> {
         self.live.subscribe()
+    }
+
+    /// Changes at the end of all flows. Who follows them holds it until everything has been read.
+    pub(crate) fn end(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
+    }
+
+    /// Nothing comes any more: returns when all who follow have read it, or wait for one that does not read.
+    pub(crate) async fn finish(&self) {
+        self.ended.send_replace(true);
+        let limit = Duration::from_millis(LAST_FLOWS_MS_MAX);
+        // Who stands is cut off.
+        let _ = timeout(limit, self.ended.closed()).await;
     }
 
     /// What came last, oldest first.

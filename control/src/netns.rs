@@ -19,6 +19,8 @@ const NSFS: FsType = FsType(0x6e73_6673);
 pub enum NetnsError {
     #[error("{}: no such network namespace; its pod is gone, or the path is not that of this node", .0.display())]
     Gone(PathBuf),
+    #[error("{0} is not a path: write /run/netns/{0}, or /proc/<pid>/ns/net")]
+    NotAPath(String),
     #[error("{}: not a network namespace; name a path such as /proc/<pid>/ns/net or /var/run/netns/<name>", .0.display())]
     NotANamespace(PathBuf),
     #[error("{}: {cause}", path.display())]
@@ -32,7 +34,11 @@ pub enum NetnsError {
 /// Opens a namespace; the descriptor keeps it alive.
 pub fn open(path: &Path) -> Result<OwnedFd, NetnsError> {
     let file = File::open(path).map_err(|cause| match cause.kind() {
-        io::ErrorKind::NotFound => NetnsError::Gone(path.to_owned()),
+        io::ErrorKind::NotFound => match path.to_str() {
+            // What `ip netns` calls it.
+            Some(name) if !name.contains('/') => NetnsError::NotAPath(name.to_owned()),
+            _ => NetnsError::Gone(path.to_owned()),
+        },
         _ => NetnsError::Open { path: path.to_owned(), cause },
     })?;
     match is_namespace(&file) {
@@ -62,6 +68,8 @@ pub fn inside<T: Send>(netns: impl AsFd + Sync, act: impl FnOnce() -> T + Send) 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -72,6 +80,8 @@ mod tests {
     #[test]
     fn what_is_no_namespace_is_told_apart() {
         assert!(matches!(open(Path::new("/proc/self/ns/nothing")), Err(NetnsError::Gone(_))));
+        let name = open(Path::new("client")).unwrap_err().to_string();
+        assert!(name.contains("write /run/netns/client"), "{name}");
         assert!(matches!(open(Path::new("/proc/self/status")), Err(NetnsError::NotANamespace(_))));
         assert!(matches!(open(Path::new("/")), Err(NetnsError::NotANamespace(_))));
     }

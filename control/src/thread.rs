@@ -250,7 +250,7 @@ impl<P: DataPlane> Work<P> {
     /// Lets connections finish, while what they leave behind is told and who asks hears that we are going.
     async fn drain(
         &self,
-        attending: Pin<&mut impl Future<Output = io::Result<Infallible>>>,
+        mut attending: Pin<&mut impl Future<Output = io::Result<Infallible>>>,
     ) -> io::Result<()> {
         // The clients of the run have to be gone before anybody is told so.
         tokio::task::yield_now().await;
@@ -262,11 +262,16 @@ impl<P: DataPlane> Work<P> {
             drained = drained => if drained.is_err() {
                 warn!("connections that are still open are cut");
             },
-            failed = attending => match failed? {},
+            failed = &mut attending => match failed? {},
         }
         self.engine.cut().await;
         while let Ok(observation) = timeout(Duration::ZERO, self.engine.next_observation()).await {
             self.telemetry.note(&observation);
+        }
+        // Whoever follows them is to see an end, and not a connection that broke off.
+        tokio::select! {
+            () = self.telemetry.flows.finish() => {}
+            failed = attending => match failed? {},
         }
         Ok(())
     }

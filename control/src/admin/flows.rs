@@ -1,5 +1,7 @@
 //! `GET /flows`: the last connections, and with `follow=true` those that come, one JSON object a line.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -9,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::Admin;
 use crate::flows::Seen;
@@ -32,20 +35,22 @@ pub(super) async fn stream(
 ) -> Response {
     let Ok(Query(wish)) = wish else { return (StatusCode::BAD_REQUEST, USAGE).into_response() };
     if wish.follow {
-        let (parts, body) = stream::body();
-        tokio::spawn(follow(admin.flows.watch(), parts));
+        let (parts, body) = stream::body_that_holds(admin.flows.end());
+        tokio::spawn(follow(admin.flows.watch(), admin.flows.end(), parts));
         return (Extension(Endless), [(CONTENT_TYPE, JSON_LINES)], body).into_response();
     }
     let lines: Vec<String> = admin.flows.last().iter().map(|seen| line(&seen.flow())).collect();
     ([(CONTENT_TYPE, JSON_LINES)], lines.concat()).into_response()
 }
 
-/// Ends when the reader goes.
-async fn follow(mut flows: Receiver<std::sync::Arc<Seen>>, parts: Parts) {
+/// Ends when the reader goes, or with the process, once all was told.
+async fn follow(mut flows: Receiver<Arc<Seen>>, mut end: watch::Receiver<bool>, parts: Parts) {
     loop {
         let next = tokio::select! {
+            biased;
             next = flows.recv() => next,
             () = parts.gone() => return,
+            _ = end.wait_for(|ended| *ended) => return,
         };
         let line = match next {
             Ok(seen) => line(&seen.flow()),

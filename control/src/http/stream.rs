@@ -20,8 +20,17 @@ pub(crate) struct Gone;
 
 /// A body, and what fills it. It ends when the latter is dropped.
 pub(crate) fn body() -> (Parts, Body) {
+    body_that_holds(())
+}
+
+/// The same; `held` is dropped when the body has been handed to the socket to its end, or the reader has gone.
+pub(crate) fn body_that_holds(held: impl Send + 'static) -> (Parts, Body) {
     let (parts, taken) = mpsc::channel(BODY_PARTS_MAX);
-    (Parts(parts), Body::from_stream(ReceiverStream::new(taken).map(Ok::<_, Infallible>)))
+    let stream = ReceiverStream::new(taken).map(move |part| {
+        let _held = &held;
+        Ok::<_, Infallible>(part)
+    });
+    (Parts(parts), Body::from_stream(stream))
 }
 
 impl Parts {

@@ -162,3 +162,24 @@ fn the_order_to_end_is_answered_even_if_the_end_comes_at_once() {
     assert!(ask(admin, "POST /quitquitquit").unwrap().ends_with("shutdown now\n"));
     assert!(running.join().unwrap());
 }
+
+/// `ringway flows --follow` ends well when its proxy does.
+#[test]
+fn who_follows_flows_sees_the_last_of_them_and_an_end() {
+    let plane = StandIn::default();
+    plane.observations.borrow_mut().extend((1..=3).map(completed));
+    let work = work(plane, "5s");
+    let [admin, ..] = work.endpoints.addresses();
+    let shutdown = work.shutdown.clone();
+    let running = thread::spawn(move || work.run().is_ok());
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.write_all(b"GET /flows?follow=true HTTP/1.1\r\nhost: person\r\n\r\n").unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    shutdown.order();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "the end of a chunked answer: {rest}");
+    assert!(running.join().unwrap());
+}

@@ -30,8 +30,9 @@ fn of_flow(flow: &Flow) -> String {
         Verdict::Audited => "audited",
     };
     let mut text = format!(
-        "{} {event} {direction} {auth} {verdict} {} -> {}",
+        "{} {event} {direction} {auth} {verdict} #{} {} -> {}",
         flow.time,
+        flow.connection,
         end(&flow.source),
         end(&flow.destination)
     );
@@ -42,7 +43,14 @@ fn of_flow(flow: &Flow) -> String {
         text +=
             &format!(" {} B sent, {} B received, {milliseconds} ms", flow.bytes_sent, flow.bytes_received);
     }
-    for (name, value) in [("policy", &flow.policy), ("reason", &flow.reason), ("error", &flow.error)] {
+    // The error of a connection that was denied is the reason, or says it in its own words.
+    let reason = match &flow.error {
+        Some(error) => flow.reason.as_ref().filter(|reason| !error.contains(*reason)),
+        None => flow.reason.as_ref(),
+    };
+    for (name, value) in
+        [("policy", flow.policy.as_ref()), ("reason", reason), ("error", flow.error.as_ref())]
+    {
         if let Some(value) = value {
             text += &format!(" {name}={value:?}");
         }
@@ -73,7 +81,7 @@ mod tests {
             namespace: Some("shop".to_owned()),
             identity: None,
         };
-        let flow = Flow {
+        let mut flow = Flow {
             event: Event::Closed,
             time: "2024-11-21T10:00:57Z".to_owned(),
             connection: "0-1".to_owned(),
@@ -90,9 +98,13 @@ mod tests {
             duration_ms: Some(12),
             error: None,
         };
-        let expected = "2024-11-21T10:00:57Z closed inbound  SPIFFE DENIED shop/cart [10.0.0.1:40000] -> 10.0.0.2:80 \
+        let expected = "2024-11-21T10:00:57Z closed inbound  SPIFFE DENIED #0-1 shop/cart [10.0.0.1:40000] -> 10.0.0.2:80 \
                         3 B sent, 4 B received, 12 ms policy=\"shop/no\" reason=\"policy shop/no denies it\"";
-        assert_eq!(text(&FlowLine::Flow(Box::new(flow))), expected);
+        assert_eq!(text(&FlowLine::Flow(Box::new(flow.clone()))), expected);
+        flow.error = Some("denied by policy: policy shop/no denies it".to_owned());
+        let line = text(&FlowLine::Flow(Box::new(flow)));
+        assert!(line.ends_with(" error=\"denied by policy: policy shop/no denies it\""), "{line}");
+        assert_eq!(line.matches("policy shop/no denies it").count(), 1, "it is said once: {line}");
         assert!(text(&FlowLine::Lost(Lost { lost: 7 })).starts_with("... 7 flows are missing"));
     }
 }

@@ -82,8 +82,8 @@ fn certificate(certificate: &CertificateReport) -> String {
 
 fn shard(shard: &ShardReport) -> String {
     format!(
-        "{}: {} tunnels with {} connections, {} without; {} bytes buffered; longest turn {} us",
-        shard.shard, shard.tunnels, shard.streams, shard.pairs, shard.buffered_bytes, shard.longest_turn_us
+        "{}: {} connections in {} tunnels, {} outside tunnels; {} bytes buffered; longest turn {} us",
+        shard.shard, shard.streams, shard.tunnels, shard.pairs, shard.buffered_bytes, shard.longest_turn_us
     )
 }
 
@@ -195,7 +195,7 @@ certificates:
   spiffe://cluster.local/ns/shop/sa/late for pod uid-2: none
 
 shards:
-  0: 3 tunnels with 7 connections, 0 without; 0 bytes buffered; longest turn 412 us
+  0: 7 connections in 3 tunnels, 0 outside tunnels; 0 bytes buffered; longest turn 412 us
 ";
         assert_eq!(text(&report), expected);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use testkit::lab::{Node, Pod, PodSpec};
 use testkit::mesh::{Extra, Mesh, MeshOptions, two_pods};
@@ -206,7 +207,7 @@ fn status_and_explain_say_what_is_so_and_what_is_wrong() {
 
     let unclear = ringway(netns, &["explain", "default/nobody", "default/server"]);
     assert!(
-        !unclear.status.success() && said(&unclear).contains("no workload default/nobody"),
+        !unclear.status.success() && said(&unclear).contains("no pod `default/nobody`"),
         "{}",
         said(&unclear)
     );
@@ -215,6 +216,28 @@ fn status_and_explain_say_what_is_so_and_what_is_wrong() {
         let unanswered = ringway(netns, &arguments);
         assert!(!unanswered.status.success(), "{arguments:?}");
         assert!(said(&unanswered).contains("no proxy answers on 127.0.0.1:9"), "{}", said(&unanswered));
+    }
+}
+
+/// A changed file that is wrong is told of to whoever has no log, until it is right again.
+#[test]
+fn the_status_tells_of_a_wrong_file_for_as_long_as_it_is_wrong() {
+    needs!(Ringway);
+    let mut scene = Scene::new(MeshOptions::default());
+    let spoilt = Extra { policies: "- name: a\n  namespace: b\n  flavour: c".to_owned(), ..Extra::default() };
+    for (extra, wrong) in [(spoilt, true), (Extra::default(), false)] {
+        scene.mesh.reconfigure(extra).unwrap();
+        let netns = &scene.nodes[0].netns;
+        let told = wait_until("the status to tell", FOLLOW_TIMEOUT, || {
+            let status = ringway(netns, &["status"]);
+            Ok((status.status.success() != wrong).then(|| said(&status)))
+        });
+        let text = told.unwrap();
+        let problem = text.contains("PROBLEM  the mesh file has been wrong for") && text.contains("flavour");
+        assert_eq!(problem, wrong, "{text}");
+        assert!(text.contains("mesh file /") && text.contains("pods file /"), "{text}");
+        let gauge = |value: u8| format!("ringway_control_connection_up{{plane=\"mesh file\"}} {value}\n");
+        assert!(get(&scene.nodes[0], 15020, "/metrics").contains(&gauge(u8::from(!wrong))));
     }
 }
 
@@ -247,10 +270,10 @@ impl Drop for Following {
 #[test]
 fn flows_are_printed_as_they_come() {
     needs!(Ringway);
-    let scene = Scene::new(MeshOptions::default());
+    let mut scene = Scene::new(MeshOptions::default());
     let _count = Server::start(&scene.server.netns, PORT, Service::Count).unwrap();
     let netns = &scene.nodes[1].netns;
-    let following = Following::start(netns, &["flows", "--follow", "--json"]);
+    let mut following = Following::start(netns, &["flows", "--follow", "--json"]);
     // It follows from some moment on: connections are made until one is told of.
     let closed = wait_until("a flow", FOLLOW_TIMEOUT, || {
         count(&scene.client, &scene.server);
@@ -270,6 +293,10 @@ fn flows_are_printed_as_they_come() {
 
     let last = said(&ringway(netns, &["flows"]));
     let line = last.lines().last().unwrap();
-    assert!(line.contains(" closed inbound  SPIFFE allowed default/client ["), "{last}");
-    assert!(line.contains("1000 B sent, 11 B received"), "{last}");
+    assert!(line.contains(" closed inbound  SPIFFE allowed #"), "{last}");
+    assert!(line.contains(" default/client [") && line.contains("1000 B sent, 11 B received"), "{last}");
+
+    scene.mesh.process(1).signal(Signal::SIGTERM).unwrap();
+    let ended = following.child.wait().unwrap();
+    assert!(ended.success(), "the proxy ended in order, and so does who followed it: {ended}");
 }
