@@ -13,7 +13,7 @@ fn round(bench: &mut Bench) {
 }
 
 /// As if an hour had gone by since the last look.
-fn an_hour_later(bench: &mut Bench) {
+fn an_hour_later(bench: &Bench) {
     let mut tables = bench.shard.tables.borrow_mut();
     for place in 0..tables.places() {
         match tables.met(place) {
@@ -42,7 +42,7 @@ fn what_was_forgotten_is_ended_and_says_why_and_nothing_else_is() {
     round(&mut bench);
     assert_eq!(bench.records.len(), 0, "it has just become so");
 
-    an_hour_later(&mut bench);
+    an_hour_later(&bench);
     answered.1.write_all(b"here it is");
     bench.until("it arrives", |_| answered.0.read(10) == Took::Bytes(b"here it is".to_vec()));
     round(&mut bench);
