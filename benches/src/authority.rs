@@ -1,7 +1,6 @@
 //! Certificates for the ends of a tunnel: a root, and leaves with a SPIFFE identity.
 
 use engine::mesh::{Identity, TrustDomain};
-use engine::tls::{Credentials, TrustBundle};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -35,13 +34,5 @@ impl Authority {
         params.subject_alt_names.push(SanType::URI(identity.to_string().try_into()?));
         let leaf = params.signed_by(&key, &self.issuer)?;
         Ok((vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
-    }
-
-    /// What an end of ringway's holds.
-    pub(crate) fn credentials(&self, name: &str) -> Result<Credentials, SetupError> {
-        let mut bundle = TrustBundle::default();
-        bundle.insert(TrustDomain::new(TRUST_DOMAIN), vec![self.root.clone()])?;
-        let (chain, key) = self.leaf(name)?;
-        Ok(Credentials::new(chain, key, &bundle)?)
     }
 }

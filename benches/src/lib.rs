@@ -4,16 +4,21 @@
 //! Each [`Layer`] moves the same frames and the same messages, so what one costs above another is what it adds.
 //!
 //! - `cargo bench -p benches --bench ladder` prints the ladder as one table: CPU time and allocations;
-//! - `cargo bench -p benches --bench layers` measures wall time by criterion;
+//! - `cargo bench -p benches --bench layers` measures wall time by criterion, of the layers and of every [`case`];
+//! - `cargo xtask instructions` counts the instructions of every [`case`];
 //! - `cargo build --release -p benches --example step` builds one step alone, to be run under callgrind.
 
 mod aead;
 pub mod allocations;
+#[cfg(feature = "libraries")]
 mod authority;
+pub mod case;
 mod copies;
 pub mod cost;
+mod direction;
 mod own;
 mod receiver;
+#[cfg(feature = "libraries")]
 mod rustls_h2;
 mod wire;
 
@@ -31,6 +36,7 @@ pub const MESSAGE_BYTES: usize = 64;
 const TURN_BYTES: usize = 128 << 10;
 
 /// Why a tunnel did not come about.
+#[cfg(feature = "libraries")]
 type SetupError = Box<dyn std::error::Error>;
 
 /// A tunnel, or a part of what it does, with both of its ends.
@@ -50,32 +56,42 @@ pub enum Layer {
     /// The same, and the four copies of a proxy pair: from the application, to and from the wire, to the application.
     Copies,
     /// rustls connections with their buffers, the h2 crate on them.
+    #[cfg(feature = "libraries")]
     RustlsH2,
     /// Records and session of ringway.
     Own,
 }
 
 impl Layer {
-    pub const ALL: [Self; 4] = [Self::Aead, Self::Copies, Self::RustlsH2, Self::Own];
+    pub const ALL: &[Self] = &[
+        Self::Aead,
+        Self::Copies,
+        #[cfg(feature = "libraries")]
+        Self::RustlsH2,
+        Self::Own,
+    ];
 
     /// A fresh one, its tunnel open.
     pub fn open(self) -> Box<dyn Step> {
-        self.set_up().expect("invariant: certificates and both ends are made here, for each other")
-    }
-
-    fn set_up(self) -> Result<Box<dyn Step>, SetupError> {
-        Ok(match self {
+        match self {
             Self::Aead => Box::new(aead::Aead::new()),
             Self::Copies => Box::new(copies::Copies::new()),
-            Self::RustlsH2 => Box::new(rustls_h2::RustlsH2::new()?),
-            Self::Own => Box::new(own::Own::new()?),
-        })
+            #[cfg(feature = "libraries")]
+            Self::RustlsH2 => {
+                let set_up = rustls_h2::RustlsH2::new();
+                Box::new(
+                    set_up.expect("invariant: certificates and both ends are made there, for each other"),
+                )
+            }
+            Self::Own => Box::new(own::Own::new()),
+        }
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Aead => "aead",
             Self::Copies => "copies",
+            #[cfg(feature = "libraries")]
             Self::RustlsH2 => "rustls-h2",
             Self::Own => "own",
         }
@@ -87,6 +103,7 @@ impl fmt::Display for Layer {
         f.pad(match self {
             Self::Aead => "AEAD alone",
             Self::Copies => "AEAD + four copies",
+            #[cfg(feature = "libraries")]
             Self::RustlsH2 => "rustls buffered + h2",
             Self::Own => "own records + own session",
         })
@@ -97,8 +114,9 @@ impl FromStr for Layer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|layer| layer.name() == text);
-        found.ok_or_else(|| format!("no layer is called {text:?}: {}", Self::ALL.map(Self::name).join(", ")))
+        let found = Self::ALL.iter().copied().find(|layer| layer.name() == text);
+        let names = || Self::ALL.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", ");
+        found.ok_or_else(|| format!("no layer is called {text:?}: {}", names()))
     }
 }
 
@@ -114,7 +132,7 @@ mod tests {
     #[test]
     fn every_layer_moves_frames_and_messages() {
         // Each checks what arrives itself, whenever it has arrived as a whole.
-        for layer in Layer::ALL {
+        for &layer in Layer::ALL {
             let mut step = layer.open();
             step.bulk(SMALL_FRAME_BYTES, 700);
             step.exchange(100);
@@ -126,7 +144,7 @@ mod tests {
 
     #[test]
     fn layers_are_found_by_name() {
-        for layer in Layer::ALL {
+        for &layer in Layer::ALL {
             assert_eq!(layer.name().parse(), Ok(layer));
         }
         assert!("tls".parse::<Layer>().is_err());

@@ -1,17 +1,17 @@
 //! Records and session of ringway: [`engine::tls`] and [`engine::hbone`], driven as a shard drives them.
 
 use engine::hbone::{Event, Session, Settings, Sink, StreamId};
-use engine::tls::{Established, Handshake, Opened, Progress, RecordOpener, RecordSealer};
+use engine::tls::{Opened, RecordOpener, RecordSealer, Records};
 
-use crate::authority::Authority;
+use crate::direction;
 use crate::receiver::Receiver;
 use crate::wire::Wire;
-use crate::{MESSAGE_BYTES, SetupError, Step, TURN_BYTES, application_bytes};
+use crate::{MESSAGE_BYTES, Step, TURN_BYTES, application_bytes};
 
 /// Seals what the session writes.
 struct Seal<'a> {
     sealer: &'a mut RecordSealer,
-    out: &'a mut Vec<u8>,
+    out: &'a mut Records,
 }
 
 impl Sink for Seal<'_> {
@@ -25,7 +25,7 @@ struct End {
     session: Session,
     sealer: RecordSealer,
     opener: RecordOpener,
-    out: Vec<u8>,
+    out: Records,
     received: Vec<u8>,
     /// The one stream, once it is open.
     stream: Option<StreamId>,
@@ -33,12 +33,14 @@ struct End {
 }
 
 impl End {
-    fn new(established: Established, session: impl FnOnce(&mut Seal<'_>) -> Session) -> Self {
-        let Established { mut sealer, opener, leftover, .. } = established;
-        let mut out = Vec::with_capacity(2 * TURN_BYTES);
+    fn new(
+        mut sealer: RecordSealer,
+        opener: RecordOpener,
+        session: impl FnOnce(&mut Seal<'_>) -> Session,
+    ) -> Self {
+        let mut out = Records::with_capacity(2 * TURN_BYTES);
         let session = session(&mut Seal { sealer: &mut sealer, out: &mut out });
-        let mut received = Vec::with_capacity(4 * TURN_BYTES);
-        received.extend_from_slice(&leftover);
+        let received = Vec::with_capacity(4 * TURN_BYTES);
         Self { session, sealer, opener, out, received, stream: None, receiver: Receiver::new() }
     }
 
@@ -111,11 +113,12 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn new() -> Result<Self, SetupError> {
-        let (client, server) = handshake()?;
+    pub(crate) fn new() -> Self {
+        let (client_seals, server_opens) = direction::open(1);
+        let (server_seals, client_opens) = direction::open(2);
         let mut own = Self {
-            client: End::new(client, |out| Session::client(&Settings::client(), out)),
-            server: End::new(server, |out| Session::server(&Settings::server(), out)),
+            client: End::new(client_seals, client_opens, |out| Session::client(&Settings::client(), out)),
+            server: End::new(server_seals, server_opens, |out| Session::server(&Settings::server(), out)),
             to_server: Wire::new(),
             to_client: Wire::new(),
             application: application_bytes(),
@@ -127,7 +130,7 @@ impl Own {
         own.turn();
         own.turn();
         assert_eq!((own.client.stream, stream.is_some()), (own.server.stream, true), "the stream is open");
-        Ok(own)
+        own
     }
 
     /// Both ends send and receive once.
@@ -167,29 +170,5 @@ impl Step for Own {
             self.client.receive(&mut self.to_client);
         }
         assert_eq!((self.client.receiver.complete(), self.server.receiver.complete()), (count, count));
-    }
-}
-
-fn handshake() -> Result<(Established, Established), SetupError> {
-    let authority = Authority::new()?;
-    let mut client = Handshake::client(&authority.credentials("client")?)?;
-    let mut server = Handshake::server(&authority.credentials("server")?)?;
-    let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
-    client.advance(&[], &mut to_server)?;
-    server.advance(&to_server, &mut to_client)?;
-    to_server.clear();
-    let at_client = established(client.advance(&to_client, &mut to_server)?)?;
-    to_client.clear();
-    let at_server = established(server.advance(&to_server, &mut to_client)?)?;
-    if !to_client.is_empty() {
-        return Err("the server has more to say than its first flight".into());
-    }
-    Ok((at_client, at_server))
-}
-
-fn established(progress: Progress) -> Result<Established, SetupError> {
-    match progress {
-        Progress::Done(established) => Ok(*established),
-        Progress::More => Err("TLS 1.3 takes one flight each way and a last one".into()),
     }
 }

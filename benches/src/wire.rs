@@ -22,6 +22,7 @@ impl Wire {
     }
 
     /// Gives as many bytes as there are and fit; how many.
+    #[cfg(any(test, feature = "libraries"))]
     pub(crate) fn read(&mut self, into: &mut [u8]) -> usize {
         let waiting = &self.bytes[self.read..];
         let count = waiting.len().min(into.len());

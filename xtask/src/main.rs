@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `perf`, `tidy`, `install-tools`.
+//! The project's own commands: `cargo xtask demo`, `test`, `perf`, `instructions`, `tidy`, `install-tools`.
 #![forbid(unsafe_code)]
 
 mod demo;
+mod instructions;
 mod perf;
 mod progress;
 mod test;
@@ -29,6 +30,8 @@ enum Command {
         #[arg(long)]
         fix: bool,
     },
+    /// How many instructions each piece of the data plane takes, against what it took before (valgrind).
+    Instructions(instructions::Options),
     /// Installs the system tools that demo, test and perf need (Debian and its kin, as root).
     InstallTools,
 }
@@ -49,6 +52,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&options),
         Command::Perf(options) => perf::run(&options),
         Command::Tidy { fix } => tidy::run(&workspace::root(), fix),
+        Command::Instructions(options) => instructions::run(&options),
         Command::InstallTools => {
             tools::require(tools::SYSTEM, tools::Lack::Install)?;
             tools::require(tools::MEASURING, tools::Lack::Install)

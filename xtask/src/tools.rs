@@ -36,6 +36,9 @@ pub(crate) const MEASURING: &[Tool] = &[
     ("perf", "linux-perf"),
 ];
 
+/// What counts instructions.
+pub(crate) const COUNTING: &[Tool] = &[("valgrind", "valgrind")];
+
 /// What to do about a tool that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
