@@ -7,6 +7,7 @@
 
 mod agent;
 mod copy;
+mod limits;
 mod machine;
 mod measure;
 mod peer;
@@ -73,7 +74,7 @@ struct PodsArguments {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(arguments) => run::run(&arguments),
+        Command::Run(arguments) => limits::raise_open_files().and_then(|()| run::run(&arguments)),
         Command::Push(arguments) => push::run(&arguments),
         Command::Pods(arguments) => pods(arguments),
         Command::Peer => peer::serve(),

@@ -3,11 +3,14 @@
 //! A generator is a process inside a pod. It does nothing by itself: the runner tells it to listen, to start a load, and
 //! where the measured window begins and ends, so that both ends and the proxies are measured over the same time.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a message of the ping-pong and of a request and a response of the short connections.
+use crate::record::Point;
+
+/// Bytes of a request and of its response on a connection that is opened for it, and of what every idle connection
+/// carried once.
 pub(crate) const MESSAGE_BYTES: usize = 64;
 
 /// What a server listens on.
@@ -24,8 +27,8 @@ pub(crate) enum Port {
 }
 
 impl Port {
-    pub(crate) fn of(self, ip: Ipv4Addr) -> SocketAddr {
-        (ip, self as u16).into()
+    pub(crate) fn of(self, ip: Ipv4Addr) -> SocketAddrV4 {
+        SocketAddrV4::new(ip, self as u16)
     }
 }
 
@@ -38,6 +41,8 @@ pub(crate) enum Request {
     Start { load: Load, server: Ipv4Addr },
     /// The measured window begins: forget what was counted.
     Begin,
+    /// Run an errand against the server at this address to its end.
+    Run { errand: Errand, server: Ipv4Addr },
     /// The measured window ends: tell what was counted.
     End,
 }
@@ -50,10 +55,33 @@ pub(crate) enum Load {
     Bulk,
     /// The same from the server.
     BulkReverse,
+    /// Streams from the server of which nothing is ever read.
+    StandingReaders { connections: usize },
+    /// Streams from the server of which so much is read, each.
+    SlowReaders { connections: usize, bytes_per_s: usize },
     /// A message each way, again and again, on so many connections at once.
-    PingPong { connections: usize },
+    PingPong { connections: usize, bytes: usize },
+    /// So many messages a second, one after the other on each of the connections, whenever their time has come. How long
+    /// each took counts from then, also if it had to wait for the one before.
+    PacedPingPong { connections: usize, bytes: usize, per_s: u32 },
     /// Connect, a message each way, close, again and again, by so many workers at once.
     Connect { workers: usize },
+    /// So many connections that have carried a message each way and stand still from then on.
+    Idle { connections: usize },
+}
+
+/// What a client does that comes to an end by itself.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Errand {
+    /// Connect, a message each way, close, once to each of these addresses of the server, by so many workers at once.
+    ConnectEach { servers: Vec<Ipv4Addr>, workers: usize },
+    /// A connection to each of these addresses of the server, so many a second. How long each took counts from when its
+    /// time has come to the first byte that came back.
+    FirstBytes { servers: Vec<Ipv4Addr>, per_s: u32 },
+    /// So many connections at once, a message each way on each. How long each took counts from the beginning of all. One
+    /// that fails is counted and is no error.
+    Storm { connections: usize },
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -71,20 +99,28 @@ pub(crate) struct Tally {
     pub(crate) seconds: f64,
     /// Bytes of bulk streams that arrived here.
     pub(crate) received_bytes: u64,
-    /// Messages that went and came back; whole connections for [`Load::Connect`].
+    /// Messages that went and came back; whole connections where each has only one.
     pub(crate) exchanges: u64,
-    /// How long those took.
-    pub(crate) latency: Option<Quantiles>,
+    /// Those that did not.
+    pub(crate) failures: u64,
+    /// How long those took that did.
+    pub(crate) latency: Option<Latency>,
 }
 
-/// Latencies in microseconds.
+/// How long exchanges took, in microseconds.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub(crate) struct Quantiles {
+pub(crate) struct Latency {
+    pub(crate) mean_us: f64,
     pub(crate) p50_us: f64,
     pub(crate) p90_us: f64,
     pub(crate) p99_us: f64,
-    pub(crate) p999_us: f64,
+    /// `None` of less than a thousand exchanges: it would be the longest one under another name.
+    pub(crate) p99_9_us: Option<f64>,
+    /// `None` of less than ten thousand.
+    pub(crate) p99_99_us: Option<f64>,
     pub(crate) max_us: f64,
     /// What a message waits for that is sent at any moment: the median where each exchange weighs as much as it lasted.
     pub(crate) p50_by_time_us: f64,
+    /// From the shortest exchange up to the p99.99, or as far as there were exchanges enough.
+    pub(crate) curve: Vec<Point>,
 }

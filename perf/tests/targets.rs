@@ -27,7 +27,7 @@ fn report(name: &str, arguments: &[&str]) -> Option<Value> {
     Some(serde_json::from_slice(&report).expect("invariant: what it writes is JSON"))
 }
 
-const WORKLOAD: &str = "ping-pong";
+const WORKLOAD: &str = "ping-pong-32-64";
 
 /// What crossed the client's link in a target's sample: in tunnels, and beside them. `None` if it was left out.
 fn wire(report: &Value, target: &str) -> Option<(f64, f64)> {

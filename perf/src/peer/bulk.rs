@@ -4,11 +4,15 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::meter::Meter;
 
 /// Written and read at once: what iperf3 takes.
 const CHUNK_BYTES: usize = 128 << 10;
+
+/// How often a slow reader reads.
+const SLOW_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Sends until the connection breaks.
 pub(super) fn send(mut stream: &TcpStream) -> io::Result<()> {
@@ -26,6 +30,17 @@ pub(super) fn receive(mut stream: &TcpStream, meter: &Meter) -> io::Result<()> {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             count => meter.add_received(count),
         }
+    }
+}
+
+/// Receives at a steady pace and counts nothing.
+pub(super) fn receive_slowly(mut stream: &TcpStream, bytes_per_s: usize) -> io::Result<()> {
+    let mut portion = vec![0; (bytes_per_s as f64 * SLOW_INTERVAL.as_secs_f64()) as usize];
+    let mut next = Instant::now();
+    loop {
+        stream.read_exact(&mut portion)?;
+        next += SLOW_INTERVAL;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 

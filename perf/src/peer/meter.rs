@@ -7,15 +7,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 
-use crate::protocol::{Quantiles, Tally};
+use crate::protocol::{Latency, Tally};
+use crate::record::Point;
 
 /// Longer exchanges are counted as this long.
 const LATENCY_MAX: Duration = Duration::from_secs(60);
+
+/// The points of a curve within each power of ten, as what is left of it: 1 is p0, p90, p99 and so on.
+const CURVE_STEPS: [f64; 10] = [1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12];
+/// Up to p99.99.
+const CURVE_DECADES: i32 = 4;
 
 /// Counters that the threads of a generator share.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     received_bytes: AtomicU64,
+    failures: AtomicU64,
     /// Hardly ever contended: one thread records, or a few thousand times a second several.
     exchanges: Mutex<Exchanges>,
     began: Mutex<Option<Instant>>,
@@ -53,17 +60,36 @@ impl Exchanges {
     }
 
     /// `None` of nothing.
-    fn quantiles(&self) -> Option<Quantiles> {
+    fn latency(&self) -> Option<Latency> {
         let at = |quantile| self.by_count.value_at_quantile(quantile) as f64 / 1e3;
-        (!self.by_count.is_empty()).then(|| Quantiles {
+        let deep = |quantile| self.reaches(quantile).then(|| at(quantile));
+        (!self.by_count.is_empty()).then(|| Latency {
+            mean_us: self.by_count.mean() / 1e3,
             p50_us: at(0.5),
             p90_us: at(0.9),
             p99_us: at(0.99),
-            p999_us: at(0.999),
+            p99_9_us: deep(0.999),
+            p99_99_us: deep(0.9999),
             max_us: self.by_count.max() as f64 / 1e3,
             p50_by_time_us: self.by_time.value_at_quantile(0.5) as f64 / 1e3,
+            curve: curve_quantiles()
+                .filter(|&quantile| self.reaches(quantile))
+                .map(|quantile| Point { quantile, us: at(quantile) })
+                .collect(),
         })
     }
+
+    /// Whether at least one exchange of these took longer than this quantile.
+    fn reaches(&self, quantile: f64) -> bool {
+        // 1 - 0.999 is a little more than a thousandth.
+        (1.0 - quantile) * self.by_count.len() as f64 > 1.0 - 1e-6
+    }
+}
+
+fn curve_quantiles() -> impl Iterator<Item = f64> {
+    let decades = (0..CURVE_DECADES).map(|decade| 0.1_f64.powi(decade));
+    let within = decades.flat_map(|decade| CURVE_STEPS.iter().map(move |step| 1.0 - step * decade));
+    within.chain([1.0 - 0.1_f64.powi(CURVE_DECADES)])
 }
 
 impl Meter {
@@ -73,6 +99,11 @@ impl Meter {
 
     pub(super) fn add_exchange(&self, took: Duration) {
         lock(&self.exchanges).add(took);
+    }
+
+    /// One of many exchanges came to nothing, which is a result.
+    pub(super) fn add_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A load has ended by an error: the first one is told.
@@ -85,6 +116,7 @@ impl Meter {
         let mut began = lock(&self.began);
         lock(&self.exchanges).reset();
         self.received_bytes.store(0, Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
         *began = Some(Instant::now());
     }
 
@@ -101,14 +133,19 @@ impl Meter {
             seconds,
             received_bytes,
             exchanges: exchanges.by_count.len(),
-            latency: exchanges.quantiles(),
+            failures: self.failures.load(Ordering::Relaxed),
+            latency: exchanges.latency(),
         })
     }
 
     #[cfg(test)]
-    pub(super) fn has_counted(&self, bytes: u64, exchanges: u64) -> bool {
-        self.received_bytes.load(Ordering::Relaxed) >= bytes
-            && lock(&self.exchanges).by_count.len() >= exchanges
+    pub(super) fn counted_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn counted_exchanges(&self) -> u64 {
+        lock(&self.exchanges).by_count.len()
     }
 }
 
@@ -138,6 +175,20 @@ mod tests {
         for (found, expected) in [(latency.p50_us, 50.0), (latency.p99_us, 99.0), (latency.max_us, 100.0)] {
             assert!((found / expected - 1.0).abs() < 0.002, "{found} for {expected}");
         }
+    }
+
+    #[test]
+    fn the_curve_ends_where_there_were_no_exchanges_to_tell() {
+        for (count, last, deepest) in [(1, 0.0, None), (500, 0.998, None), (1000, 0.999, Some(999.0))] {
+            let meter = Meter::default();
+            meter.begin();
+            (1..=count).for_each(|micros| meter.add_exchange(Duration::from_micros(micros)));
+            let latency = meter.end().unwrap().latency.unwrap();
+            assert!((latency.curve.last().unwrap().quantile - last).abs() < 1e-9, "{latency:?}");
+            assert!(latency.curve.is_sorted_by(|a, b| a.quantile < b.quantile && a.us <= b.us));
+            assert_eq!(latency.p99_9_us.map(f64::round), deepest, "{latency:?}");
+        }
+        assert_eq!(curve_quantiles().last(), Some(0.9999));
     }
 
     #[test]

@@ -2,144 +2,165 @@
 //! input.
 
 mod bulk;
+mod connections;
 mod echo;
+mod idle;
 mod meter;
 mod ping_pong;
 mod short;
+mod storm;
 
 use std::io::{self, BufRead, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::epoll::EpollFlags;
+use nix::sys::socket::{Backlog, listen};
 
-use crate::protocol::{Load, Port, Reply, Request};
+use crate::protocol::{Errand, Load, MESSAGE_BYTES, Port, Reply, Request};
+use echo::Life;
 use meter::Meter;
 
 /// How long a connection may take, far beyond what a loaded machine needs: a hang has to become an error.
 const PATIENCE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Connections that wait to be accepted: a storm is not to be held up by its own server. The kernel takes no more than
+/// net.core.somaxconn, which is this.
+const BACKLOG_MAX: i32 = 4096;
+
 /// Answers requests until the input ends, and ends with it whatever loads still run.
 pub(crate) fn serve() -> Result<()> {
-    let meter = Arc::new(Meter::default());
+    let generator = Generator::default();
     let mut output = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let line = line.context("reading a request")?;
         let request = serde_json::from_str(&line).with_context(|| format!("a request {line:?}"))?;
-        let reply = answer(request, &meter).unwrap_or_else(|error| Reply::Failed(format!("{error:#}")));
+        let reply = generator.answer(request).unwrap_or_else(|error| Reply::Failed(format!("{error:#}")));
         writeln!(output, "{}", serde_json::to_string(&reply)?)?;
         output.flush()?;
     }
     Ok(())
 }
 
-fn answer(request: Request, meter: &Arc<Meter>) -> Result<Reply> {
-    match request {
-        Request::Listen => listen(meter)?,
-        Request::Start { load, server } => start(load, server, meter)?,
-        Request::Begin => meter.begin(),
-        Request::End => return meter.end().map(Reply::Tally),
+/// All loads of one process.
+#[derive(Clone, Debug, Default)]
+struct Generator {
+    meter: Arc<Meter>,
+}
+
+impl Generator {
+    fn answer(&self, request: Request) -> Result<Reply> {
+        match request {
+            Request::Listen => self.listen()?,
+            Request::Start { load, server } => self.start(load, server)?,
+            Request::Begin => self.meter.begin(),
+            Request::Run { errand, server } => self.run_errand(errand, server)?,
+            Request::End => return self.meter.end().map(Reply::Tally),
+        }
+        Ok(Reply::Done)
     }
-    Ok(Reply::Done)
-}
 
-fn listen(meter: &Arc<Meter>) -> Result<()> {
-    let sink = listener(Port::Sink)?;
-    let counted = Arc::clone(meter);
-    thread::spawn(move || bulk::serve_sink(&sink, &counted));
-    let source = listener(Port::Source)?;
-    thread::spawn(move || bulk::serve_source(&source));
-    let echo = listener(Port::Echo)?;
-    run(meter, "the echo server", move |_| echo::serve(echo));
-    let short = listener(Port::Short)?;
-    short::serve(short)
-}
+    fn listen(&self) -> Result<()> {
+        let sink = listener(Port::Sink)?;
+        let counted = Arc::clone(&self.meter);
+        thread::spawn(move || bulk::serve_sink(&sink, &counted));
+        let source = listener(Port::Source)?;
+        thread::spawn(move || bulk::serve_source(&source));
+        for (port, life) in [(Port::Echo, Life::Long), (Port::Short, Life::Bytes(MESSAGE_BYTES))] {
+            let listener = listener(port)?;
+            self.run("the echo server", move |_| echo::serve(&listener, life));
+        }
+        Ok(())
+    }
 
-fn start(load: Load, server: Ipv4Addr, meter: &Arc<Meter>) -> Result<()> {
-    match load {
-        Load::Bulk => {
-            let stream = connect(server, Port::Sink)?;
-            run(meter, "sending", move |_| bulk::send(&stream));
-        }
-        Load::BulkReverse => {
-            let stream = connect(server, Port::Source)?;
-            run(meter, "receiving", move |meter| bulk::receive(&stream, meter));
-        }
-        Load::PingPong { connections } => {
-            let streams = (0..connections).map(|_| connect(server, Port::Echo)).collect::<Result<_>>()?;
-            run(meter, "ping-pong", move |meter| ping_pong::play(streams, meter));
-        }
-        Load::Connect { workers } => {
-            for _ in 0..workers {
-                run(meter, "short connections", move |meter| {
-                    short::connect_again_and_again(Port::Short.of(server), meter)
-                });
+    fn start(&self, load: Load, server: Ipv4Addr) -> Result<()> {
+        match load {
+            Load::Bulk => {
+                let stream = connect(server, Port::Sink)?;
+                self.run("sending", move |_| bulk::send(&stream));
+            }
+            Load::BulkReverse => {
+                let stream = connect(server, Port::Source)?;
+                self.run("receiving", move |meter| bulk::receive(&stream, meter));
+            }
+            Load::StandingReaders { connections } => {
+                let streams = connect_many(server, Port::Source, connections)?;
+                // Data that nobody takes is what they are for, so only their end is an event.
+                self.run("readers that stand", move |_| idle::hold(&streams, EpollFlags::empty()));
+            }
+            Load::SlowReaders { connections, bytes_per_s } => {
+                for stream in connect_many(server, Port::Source, connections)? {
+                    self.run("reading slowly", move |_| bulk::receive_slowly(&stream, bytes_per_s));
+                }
+            }
+            Load::PingPong { connections, bytes } => {
+                let streams = connect_many(server, Port::Echo, connections)?;
+                self.run("ping-pong", move |meter| ping_pong::play(streams, bytes, meter));
+            }
+            Load::PacedPingPong { connections, bytes, per_s } => {
+                let streams = connect_many(server, Port::Echo, connections)?;
+                self.run("paced ping-pong", move |meter| ping_pong::pace(streams, bytes, per_s, meter));
+            }
+            Load::Connect { workers } => {
+                let server = Port::Short.of(server);
+                for _ in 0..workers {
+                    let work = move |meter: &Meter| short::connect_again_and_again(server, meter);
+                    self.run("short connections", work);
+                }
+            }
+            Load::Idle { connections } => {
+                let streams = idle::open(Port::Echo.of(server), connections);
+                let streams = streams.with_context(|| format!("opening {connections} connections"))?;
+                self.run("idle connections", move |_| idle::hold(&streams, EpollFlags::EPOLLIN));
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Runs `work` on a thread of its own; its error is told at the end of the window.
-fn run(meter: &Arc<Meter>, what: &'static str, work: impl FnOnce(&Meter) -> io::Result<()> + Send + 'static) {
-    let meter = Arc::clone(meter);
-    thread::spawn(move || {
-        if let Err(error) = work(&meter) {
-            meter.fail(format!("{what}: {error}"));
+    fn run_errand(&self, errand: Errand, server: Ipv4Addr) -> Result<()> {
+        let meter = &self.meter;
+        match errand {
+            Errand::ConnectEach { servers, workers } => short::connect_each(servers, workers, meter),
+            Errand::FirstBytes { servers, per_s } => short::first_bytes(servers, per_s, meter),
+            Errand::Storm { connections } => storm::storm(Port::Short.of(server), connections, meter),
         }
-    });
+        .context("connecting")
+    }
+
+    /// Runs `work` on a thread of its own; its error is told at the end of the window.
+    fn run(&self, what: &'static str, work: impl FnOnce(&Meter) -> io::Result<()> + Send + 'static) {
+        let meter = Arc::clone(&self.meter);
+        thread::spawn(move || {
+            if let Err(error) = work(&meter) {
+                meter.fail(format!("{what}: {error}"));
+            }
+        });
+    }
 }
 
 fn listener(port: Port) -> Result<TcpListener> {
-    TcpListener::bind(port.of(Ipv4Addr::UNSPECIFIED)).with_context(|| format!("listening: {port:?}"))
+    let listener = TcpListener::bind(port.of(Ipv4Addr::UNSPECIFIED));
+    let listener = listener.with_context(|| format!("listening: {port:?}"))?;
+    listen(&listener, Backlog::new(BACKLOG_MAX)?).with_context(|| format!("listening: {port:?}"))?;
+    Ok(listener)
 }
 
 fn connect(server: Ipv4Addr, port: Port) -> Result<TcpStream> {
     connect_to(port.of(server)).with_context(|| format!("connecting to {server}: {port:?}"))
 }
 
-fn connect_to(server: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&server, PATIENCE_TIMEOUT)?;
+fn connect_many(server: Ipv4Addr, port: Port, count: usize) -> Result<Vec<TcpStream>> {
+    (0..count).map(|_| connect(server, port)).collect()
+}
+
+fn connect_to(server: SocketAddrV4) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server.into(), PATIENCE_TIMEOUT)?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// Every load between two meters of this process, as two generators would run it.
-    #[test]
-    fn every_load_moves_something_and_is_counted_on_the_right_end() {
-        let (client, server) = (Arc::new(Meter::default()), Arc::new(Meter::default()));
-        let ask = |request: Request, meter: &Arc<Meter>| answer(request, meter).unwrap();
-        assert!(matches!(ask(Request::Listen, &server), Reply::Done));
-        let loads =
-            [Load::Bulk, Load::BulkReverse, Load::PingPong { connections: 3 }, Load::Connect { workers: 2 }];
-        ask(Request::Begin, &client);
-        ask(Request::Begin, &server);
-        for load in loads {
-            ask(Request::Start { load, server: Ipv4Addr::LOCALHOST }, &client);
-        }
-        while !server.has_counted(1, 0) || !client.has_counted(1, 1000) {
-            thread::yield_now();
-        }
-        let Reply::Tally(at_client) = ask(Request::End, &client) else { panic!("no tally") };
-        let Reply::Tally(at_server) = ask(Request::End, &server) else { panic!("no tally") };
-        assert!(at_client.received_bytes > 0 && at_server.received_bytes > 0);
-        assert!(at_client.exchanges >= 1000 && at_server.exchanges == 0);
-        assert!(at_client.latency.unwrap().p50_us > 0.0 && at_server.latency.is_none());
-    }
-
-    #[test]
-    fn a_load_without_a_server_is_an_error_at_the_start() {
-        let meter = Arc::new(Meter::default());
-        // TCP can't connect to the broadcast address, whatever the machine's routes are.
-        let request = Request::Start { load: Load::Bulk, server: Ipv4Addr::BROADCAST };
-        let error = answer(request, &meter).unwrap_err();
-        assert!(format!("{error:#}").contains("255.255.255.255"), "{error:#}");
-    }
-}
+mod tests;

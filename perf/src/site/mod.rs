@@ -9,6 +9,7 @@
 //! fresh for every target and round, so that nothing of the round before (connection tracking, ports that wait) is left.
 
 pub(crate) mod device;
+mod fresh;
 mod layout;
 mod place;
 mod rate;
@@ -17,16 +18,14 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use testkit::netns::Netns;
 use testkit::run::Run;
 
 pub(crate) use layout::Layout;
 pub(crate) use place::Place;
-
-/// Addresses of a server beside its own, for connections that must not find a tunnel: each is dialled once.
-pub(crate) const EXTRA_ADDRESSES_MAX: usize = 4_000;
 
 /// A pod.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub(crate) struct Pod {
     /// `client0`, `server1`.
     pub(crate) name: String,
     pub(crate) ip: Ipv4Addr,
-    /// Of a server: more addresses that are its own, and that nobody has dialled yet.
+    /// Of the first server: more addresses that are its own, for connections that must not find a tunnel.
     pub(crate) extra_ips: Vec<Ipv4Addr>,
     /// The node it is on.
     pub(crate) node: String,
@@ -85,12 +84,17 @@ pub(crate) struct Site {
     /// Of every pod's eth0.
     pub(crate) mtu: u32,
     directory: PathBuf,
+    /// How many of the first server's more addresses somebody has dialled.
+    dialled: AtomicUsize,
 }
 
 impl Site {
-    fn new(clients: Vec<Pod>, servers: Vec<Pod>, node: Option<Netns>, mtu: u32) -> Result<Self> {
+    fn new(clients: Vec<Pod>, mut servers: Vec<Pod>, node: Option<Netns>, mtu: u32) -> Result<Self> {
+        if let (Some(client), Some(server)) = (clients.first(), servers.first_mut()) {
+            fresh::add(client, server)?;
+        }
         let directory = Run::current()?.unique_directory("site")?;
-        let site = Self { clients, servers, node, mtu, directory };
+        let site = Self { clients, servers, node, mtu, directory, dialled: AtomicUsize::new(0) };
         let workloads: String = site.pods().map(Pod::workload).collect();
         fs::write(site.xds_file(), format!("workloads:\n{workloads}"))?;
         let entries: String = site.pods().map(Pod::entry).collect();
@@ -102,6 +106,16 @@ impl Site {
     /// All of them, the clients first.
     pub(crate) fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.clients.iter().chain(&self.servers)
+    }
+
+    /// Addresses of the first server that nobody has dialled yet. Each is given out once.
+    pub(crate) fn fresh_ips(&self, count: usize) -> Result<Vec<Ipv4Addr>> {
+        let all = &self.servers[0].extra_ips;
+        let from = self.dialled.fetch_add(count, Ordering::Relaxed);
+        let fresh = all.get(from..from + count).with_context(|| {
+            format!("{} addresses that nobody dialled were asked for, there are {}", from + count, all.len())
+        })?;
+        Ok(fresh.to_vec())
     }
 
     /// For the files of what is put between the pods.

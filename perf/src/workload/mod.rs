@@ -1,6 +1,16 @@
 //! What is driven: all workloads, and how each is told to the runner.
 
-mod own;
+mod bulk;
+mod connections;
+mod ends;
+mod idle;
+mod iperf;
+mod mixed;
+mod netperf;
+mod ping_pong;
+mod sockets;
+mod timed;
+mod tool;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,7 +82,19 @@ pub(crate) enum Volume {
 impl Workload {
     /// All of them, in the order of reports.
     pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
-        own::WORKLOADS.iter()
+        let families = [
+            iperf::WORKLOADS,
+            netperf::WORKLOADS,
+            bulk::BULK,
+            ping_pong::WORKLOADS,
+            mixed::WORKLOADS,
+            bulk::SLOW_READER,
+            connections::WARM,
+            // Before what leaves many tunnels behind it, so that little but connections adds to its memory.
+            idle::WORKLOADS,
+            connections::COLD,
+        ];
+        families.into_iter().flatten()
     }
 }
 

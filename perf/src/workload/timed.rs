@@ -1,0 +1,38 @@
+//! The window of a test that a program of others times itself: it has to be closed before that ends.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::measure::Window;
+
+/// By how much later than the program we may have seen its test begin.
+const LATE: Duration = Duration::from_millis(100);
+
+/// The length of a test in the whole seconds that iperf3 and netperf know.
+pub(super) fn whole_seconds(seconds: f64) -> Duration {
+    Duration::from_secs(seconds.ceil().max(1.0) as u64)
+}
+
+/// Opens the window when `skipped` has passed since a test was seen to begin, and closes it before `length` more has. How
+/// many seconds it was open.
+pub(super) fn measure(
+    window: &mut Window<'_>,
+    begun: Instant,
+    skipped: Duration,
+    length: Duration,
+) -> Result<f64> {
+    sleep_until(begun + skipped);
+    window.open()?;
+    let opened = Instant::now();
+    sleep_until(begun + skipped + length.saturating_sub(LATE));
+    let seconds = opened.elapsed().as_secs_f64();
+    window.close()?;
+    ensure!(begun.elapsed() < skipped + length * 2, "this machine is too busy to measure {length:?}");
+    Ok(seconds)
+}
+
+fn sleep_until(moment: Instant) {
+    thread::sleep(moment.saturating_duration_since(Instant::now()));
+}
