@@ -1,0 +1,99 @@
+//! What is said of the rounds: each of them, then their medians with the range.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use testkit::traffic::latency::Latencies;
+
+use super::turns::Turns;
+use crate::summary::Spread;
+
+/// The bar of a turn, in seconds: the bucket that ends next to a millisecond.
+const TURN_SECONDS_BAR: f64 = 0.001_024;
+
+/// What was seen of a ping-pong and of the shards that carried it.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) latencies: Latencies,
+    pub(super) turns: Turns,
+}
+
+/// One round: without a push, with one.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) alone: Window,
+    pub(super) beside: Window,
+    pub(super) took: Duration,
+    /// The larger one of the proxies'.
+    pub(super) peak_kib: u64,
+}
+
+/// A figure of a round.
+type Figure = (&'static str, fn(&Round) -> f64);
+
+const FIGURES: [Figure; 11] = [
+    ("p50 alone, µs", |round| round.alone.micros(50.0)),
+    ("p50 beside, µs", |round| round.beside.micros(50.0)),
+    ("p99.9 alone, µs", |round| round.alone.micros(99.9)),
+    ("p99.9 beside, µs", |round| round.beside.micros(99.9)),
+    ("p99.9, beside ÷ alone", |round| round.beside.micros(99.9) / round.alone.micros(99.9)),
+    ("longest turn alone, µs, at most", |round| round.alone.turns.longest() * 1e6),
+    ("longest turn beside, µs, at most", |round| round.beside.turns.longest() * 1e6),
+    ("turns over 1,024 µs, alone", |round| round.alone.turns.longer_than(TURN_SECONDS_BAR) as f64),
+    ("turns over 1,024 µs, beside", |round| round.beside.turns.longer_than(TURN_SECONDS_BAR) as f64),
+    ("push, ms", |round| round.took.as_secs_f64() * 1e3),
+    ("peak RSS, MB", |round| round.peak_kib as f64 * 1024.0 / 1e6),
+];
+
+impl Window {
+    fn micros(&self, percent: f64) -> f64 {
+        self.latencies.percentile(percent).as_secs_f64() * 1e6
+    }
+}
+
+/// A table with a row for each figure.
+pub(super) fn report(rounds: &[Round]) -> String {
+    let numbers: Vec<String> = (1..=rounds.len()).map(|number| number.to_string()).collect();
+    let mut table =
+        format!("| | median (min..max) | {} |\n|---|---|{}\n", numbers.join(" | "), "---|".repeat(rounds.len()));
+    for (name, figure) in FIGURES {
+        let values: Vec<f64> = rounds.iter().map(figure).collect();
+        let cells: Vec<String> = values.iter().copied().map(text).collect();
+        let spread = Spread::of(values).map_or_else(|| "–".to_owned(), |spread| {
+            format!("{} ({}..{})", text(spread.median), text(spread.min), text(spread.max))
+        });
+        // Writing to a text does not fail.
+        let _ = writeln!(table, "| {name} | {spread} | {} |", cells.join(" | "));
+    }
+    table
+}
+
+/// Two digits after the point for a ratio, none for what is large.
+fn text(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 10.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(micros: u64) -> Window {
+        let latencies = Latencies::new(vec![Duration::from_micros(micros); 10]);
+        Window { latencies, turns: Turns::default() }
+    }
+
+    #[test]
+    fn a_ratio_is_one_of_a_round() {
+        let round = |alone, beside| Round {
+            alone: window(alone),
+            beside: window(beside),
+            took: Duration::from_millis(1_250),
+            peak_kib: 100_000,
+        };
+        let report = report(&[round(100, 150), round(1_000, 1_250), round(10, 40)]);
+        assert!(report.contains("| p99.9, beside ÷ alone | 1.50 (1.25..4) | 1.50 | 1.25 | 4 |"), "{report}");
+        assert!(report.contains("| p50 alone, µs | 100 (10..1000) | 100 | 1000 | 10 |"), "{report}");
+        assert!(report.contains("| push, ms | 1250 (1250..1250) |"), "{report}");
+        assert!(report.contains("| peak RSS, MB | 102 (102..102) |"), "{report}");
+    }
+}
