@@ -1,9 +1,9 @@
 //! What a push of the whole mesh costs those who are talking meanwhile.
 //!
-//! One ping-pong between two pods for so long, and for as long again while the xDS server names all workloads of a large
-//! cluster in one response, as an agent does that was restarted. Both nodes are driven by the server and get the same
-//! push. In every other round the push comes first. Turns are those of all shards of both proxies within each of the two
-//! times, by their histograms.
+//! One ping-pong between two pods, watched for so long, and for as long again while the xDS server names all workloads of
+//! a large cluster in one response, as an agent does that was restarted. Both nodes are driven by the server and get the
+//! same push. In every other round the push comes first. Turns are those of all shards of both proxies within each of the
+//! two times, by their histograms.
 
 mod rounds;
 mod turns;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use nix::unistd::gettid;
 use testkit::lab::{Node, Pod};
@@ -23,16 +23,13 @@ use testkit::planes::xds_server::XdsServer;
 use testkit::process::wait_until;
 use testkit::proxy::ProxyOptions;
 use testkit::shell;
-use testkit::traffic::connect;
-use testkit::traffic::latency::{Latencies, ping_pong};
-use testkit::traffic::server::{Server, Service};
 
 use self::rounds::{Round, Window};
 use self::turns::Turns;
+use crate::agent::Agent;
 use crate::machine::Machine;
-
-const PORT: u16 = 8080;
-const MESSAGE_BYTES: usize = 64;
+use crate::protocol::{Load, Quantiles, Request};
+use crate::site::Place;
 
 /// How long the ping-pong runs before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -62,9 +59,11 @@ struct Site {
     mesh: Mesh,
     plane: XdsServer,
     nodes: Vec<Arc<Node>>,
-    client: Arc<Pod>,
     server: Arc<Pod>,
-    _echo: Server,
+    /// The ping-pong's two ends, which run all the time, in processes of their own: what the server of the push does with
+    /// memory holds up nobody else.
+    talker: Agent,
+    _echo: Agent,
 }
 
 pub(crate) fn run(arguments: &PushArguments) -> Result<()> {
@@ -80,17 +79,14 @@ pub(crate) fn run(arguments: &PushArguments) -> Result<()> {
 
 fn round(arguments: &PushArguments, number: usize) -> Result<Round> {
     let mut site = Site::start(arguments)?;
-    let stream = connect(&site.client.netns, (site.server.ipv4, PORT))?;
-    ping_pong(&stream, MESSAGE_BYTES, WARM_UP)?;
-    let seconds = Duration::from_secs(arguments.seconds);
-    let talk = || Ok(ping_pong(&stream, MESSAGE_BYTES, seconds)?);
+    thread::sleep(WARM_UP);
     let (alone, beside, took);
     if number.is_multiple_of(2) {
-        alone = site.alone(talk)?;
-        (beside, took) = site.beside(arguments.workloads, talk)?;
+        alone = site.alone(arguments)?;
+        (beside, took) = site.beside(arguments)?;
     } else {
-        (beside, took) = site.beside(arguments.workloads, talk)?;
-        alone = site.alone(talk)?;
+        (beside, took) = site.beside(arguments)?;
+        alone = site.alone(arguments)?;
     }
     let peak_kib = (0..site.nodes.len()).map(|at| site.mesh.process(at).resident_peak_kib());
     let peak_kib = peak_kib.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or_default();
@@ -109,44 +105,49 @@ impl Site {
         };
         let proxy = plane.drives(proxy);
         let mesh = Mesh::start(lab, MeshOptions { proxy, ..MeshOptions::default() })?;
-        let echo = Server::start(&server.netns, PORT, Service::Echo)?;
         let nodes = mesh.lab.nodes().to_vec();
-        Ok(Self { mesh, plane, nodes, client, server, _echo: echo })
+        let generator = |pod: &Pod| {
+            let enter = format!("--net={}", pod.netns.path().display());
+            Agent::start(&Place::Exec(vec!["nsenter".to_owned(), enter]))
+        };
+        let (mut talker, mut echo) = (generator(&client)?, generator(&server)?);
+        echo.tell(&Request::Listen)?;
+        talker.tell(&Request::Start { load: Load::PingPong { connections: 1 }, server: server.ipv4 })?;
+        Ok(Self { mesh, plane, nodes, server, talker, _echo: echo })
     }
 
-    /// What `talk` sees with nothing else to do.
-    fn alone(&self, talk: impl FnOnce() -> Result<Latencies>) -> Result<Window> {
+    /// What is seen while nothing else happens.
+    fn alone(&mut self, arguments: &PushArguments) -> Result<Window> {
         let before = Turns::of(&self.nodes)?;
-        let latencies = talk()?;
-        let turns = Turns::of(&self.nodes)?.since(&before);
-        Ok(Window { latencies, turns })
+        self.talker.tell(&Request::Begin)?;
+        thread::sleep(Duration::from_secs(arguments.seconds));
+        self.end_window(&before)
     }
 
-    /// What it sees while the cluster is pushed, with the time from the word to the last proxy that had taken it.
-    fn beside(
-        &mut self,
-        workloads: usize,
-        talk: impl FnOnce() -> Result<Latencies> + Send,
-    ) -> Result<(Window, Duration)> {
-        let cluster = (0..workloads).map(|number| of_large_cluster(&self.server, number)).collect();
+    /// What is seen while the cluster is pushed, with the time from the word to the last proxy that had taken it.
+    fn beside(&mut self, arguments: &PushArguments) -> Result<(Window, Duration)> {
+        let cluster = (0..arguments.workloads).map(|number| of_large_cluster(&self.server, number)).collect();
         let before = Turns::of(&self.nodes)?;
-        let (latencies, took) = thread::scope(|scope| {
-            let talking = scope.spawn(talk);
-            let begin = Instant::now();
-            stepping_back(|| self.plane.upsert(cluster))?;
-            self.plane.wait_heard()?;
-            let took = begin.elapsed();
-            let latencies = talking.join().map_err(|_| anyhow!("the ping-pong panicked"))??;
-            anyhow::Ok((latencies, took))
-        })?;
+        self.talker.tell(&Request::Begin)?;
+        let begin = Instant::now();
+        stepping_back(|| self.plane.upsert(cluster))?;
+        self.plane.wait_heard()?;
+        let took = begin.elapsed();
         for at in 0..self.nodes.len() {
+            let proxy = self.mesh.process(at);
             wait_until("the push to be in force", PUSH_TIMEOUT, || {
-                let known = self.mesh.process(at).lines_with(&["the mesh has changed"]).len();
-                Ok((known >= 2).then_some(()))
+                Ok((proxy.lines_with(&["the mesh has changed"]).len() >= 2).then_some(()))
             })?;
         }
-        let turns = Turns::of(&self.nodes)?.since(&before);
-        Ok((Window { latencies, turns }, took))
+        thread::sleep(Duration::from_secs(arguments.seconds).saturating_sub(begin.elapsed()));
+        Ok((self.end_window(&before)?, took))
+    }
+
+    fn end_window(&mut self, before: &Turns) -> Result<Window> {
+        let latency = self.talker.end()?.latency;
+        let Quantiles { p50_us, p999_us, .. } = latency.context("the ping-pong stood still")?;
+        let turns = Turns::of(&self.nodes)?.since(before);
+        Ok(Window { p50_us, p999_us, turns })
     }
 }
 

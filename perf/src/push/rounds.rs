@@ -3,10 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use testkit::traffic::latency::Latencies;
-
 use super::turns::Turns;
-use crate::summary::Spread;
 
 /// The bar of a turn, in seconds: the bucket that ends next to a millisecond.
 const TURN_SECONDS_BAR: f64 = 0.001_024;
@@ -14,7 +11,8 @@ const TURN_SECONDS_BAR: f64 = 0.001_024;
 /// What was seen of a ping-pong and of the shards that carried it.
 #[derive(Debug)]
 pub(super) struct Window {
-    pub(super) latencies: Latencies,
+    pub(super) p50_us: f64,
+    pub(super) p999_us: f64,
     pub(super) turns: Turns,
 }
 
@@ -32,11 +30,11 @@ pub(super) struct Round {
 type Figure = (&'static str, fn(&Round) -> f64);
 
 const FIGURES: [Figure; 11] = [
-    ("p50 alone, µs", |round| round.alone.micros(50.0)),
-    ("p50 beside, µs", |round| round.beside.micros(50.0)),
-    ("p99.9 alone, µs", |round| round.alone.micros(99.9)),
-    ("p99.9 beside, µs", |round| round.beside.micros(99.9)),
-    ("p99.9, beside ÷ alone", |round| round.beside.micros(99.9) / round.alone.micros(99.9)),
+    ("p50 alone, µs", |round| round.alone.p50_us),
+    ("p50 beside, µs", |round| round.beside.p50_us),
+    ("p99.9 alone, µs", |round| round.alone.p999_us),
+    ("p99.9 beside, µs", |round| round.beside.p999_us),
+    ("p99.9, beside ÷ alone", |round| round.beside.p999_us / round.alone.p999_us),
     ("longest turn alone, µs, at most", |round| round.alone.turns.longest() * 1e6),
     ("longest turn beside, µs, at most", |round| round.beside.turns.longest() * 1e6),
     ("turns over 1,024 µs, alone", |round| round.alone.turns.longer_than(TURN_SECONDS_BAR) as f64),
@@ -45,27 +43,33 @@ const FIGURES: [Figure; 11] = [
     ("peak RSS, MB", |round| round.peak_kib as f64 * 1024.0 / 1e6),
 ];
 
-impl Window {
-    fn micros(&self, percent: f64) -> f64 {
-        self.latencies.percentile(percent).as_secs_f64() * 1e6
-    }
-}
-
 /// A table with a row for each figure.
 pub(super) fn report(rounds: &[Round]) -> String {
     let numbers: Vec<String> = (1..=rounds.len()).map(|number| number.to_string()).collect();
-    let mut table =
-        format!("| | median (min..max) | {} |\n|---|---|{}\n", numbers.join(" | "), "---|".repeat(rounds.len()));
+    let mut table = format!(
+        "| | median (min..max) | {} |\n|---|---|{}\n",
+        numbers.join(" | "),
+        "---|".repeat(rounds.len())
+    );
     for (name, figure) in FIGURES {
-        let values: Vec<f64> = rounds.iter().map(figure).collect();
+        let mut values: Vec<f64> = rounds.iter().map(figure).collect();
         let cells: Vec<String> = values.iter().copied().map(text).collect();
-        let spread = Spread::of(values).map_or_else(|| "–".to_owned(), |spread| {
-            format!("{} ({}..{})", text(spread.median), text(spread.min), text(spread.max))
-        });
+        values.sort_by(f64::total_cmp);
+        let spread = match values[..] {
+            [] => "–".to_owned(),
+            [min, .., max] => format!("{} ({}..{})", text(median(&values)), text(min), text(max)),
+            [only] => text(only),
+        };
         // Writing to a text does not fail.
         let _ = writeln!(table, "| {name} | {spread} | {} |", cells.join(" | "));
     }
     table
+}
+
+/// Of values in their order.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
 /// Two digits after the point for a ratio, none for what is large.
@@ -77,9 +81,8 @@ fn text(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn window(micros: u64) -> Window {
-        let latencies = Latencies::new(vec![Duration::from_micros(micros); 10]);
-        Window { latencies, turns: Turns::default() }
+    fn window(micros: f64) -> Window {
+        Window { p50_us: micros, p999_us: micros, turns: Turns::default() }
     }
 
     #[test]
@@ -90,7 +93,7 @@ mod tests {
             took: Duration::from_millis(1_250),
             peak_kib: 100_000,
         };
-        let report = report(&[round(100, 150), round(1_000, 1_250), round(10, 40)]);
+        let report = report(&[round(100.0, 150.0), round(1_000.0, 1_250.0), round(10.0, 40.0)]);
         assert!(report.contains("| p99.9, beside ÷ alone | 1.50 (1.25..4) | 1.50 | 1.25 | 4 |"), "{report}");
         assert!(report.contains("| p50 alone, µs | 100 (10..1000) | 100 | 1000 | 10 |"), "{report}");
         assert!(report.contains("| push, ms | 1250 (1250..1250) |"), "{report}");

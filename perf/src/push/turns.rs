@@ -35,7 +35,8 @@ impl Turns {
 
     /// Those that `earlier` does not have yet.
     pub(super) fn since(&self, earlier: &Self) -> Self {
-        let of = |bound: f64| earlier.0.iter().find(|(known, _)| *known == bound).map_or(0, |(_, turns)| *turns);
+        let of =
+            |bound: f64| earlier.0.iter().find(|(known, _)| *known == bound).map_or(0, |(_, turns)| *turns);
         Self(self.0.iter().map(|&(bound, turns)| (bound, turns.saturating_sub(of(bound)))).collect())
     }
 
