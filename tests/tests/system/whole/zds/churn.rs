@@ -16,14 +16,11 @@ const MORE_KIB: u64 = 3 * 1_024;
 #[test]
 fn a_thousand_pods_leave_as_much_as_they_found() {
     needs!(Ringway);
-    let mut site = Site::new();
+    let (mut site, _agent, connection) = Site::announced();
     let node = Arc::clone(&site.node);
     let places: Vec<Arc<Pod>> = (0..NAMESPACES)
         .map(|at| site.lab.add_pod(&node, PodSpec::new(&format!("place{at}"))).unwrap())
         .collect();
-    let agent = site.agent();
-    let connection = agent.accept().unwrap();
-    connection.announce(&site.pods()).unwrap();
     let mut standing = site.connect();
     // What is made once and kept is made first.
     come_and_go(&connection, &places, 0..PODS / 2);

@@ -13,11 +13,8 @@ use crate::needs;
 #[test]
 fn what_cannot_be_followed_is_refused_and_changes_nothing_for_the_pods() {
     needs!(Ringway);
-    let mut site = Site::new();
+    let (mut site, agent, mut connection) = Site::announced();
     let pods = site.pods();
-    let agent = site.agent();
-    let mut connection = agent.accept().unwrap();
-    connection.announce(&pods).unwrap();
     let mut standing = site.connect();
     let before = site.proxy.open_fds().unwrap();
     let netns = File::open(site.server.netns.path()).unwrap();
@@ -144,11 +141,8 @@ fn a_pod_without_ipv6_is_served_over_ipv4() {
 #[test]
 fn storms_of_connections_are_slowed_down_and_disturb_nobody() {
     needs!(Ringway);
-    let site = Site::new();
+    let (site, agent, connection) = Site::announced();
     let pods = site.pods();
-    let agent = site.agent();
-    let connection = agent.accept().unwrap();
-    connection.announce(&pods).unwrap();
     let mut standing = site.connect();
     drop(connection);
     let before = site.proxy.open_fds().unwrap();

@@ -7,8 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
-use testkit::lab::PodSpec;
-use testkit::planes::node_agent::{Announcement, Answer, Enroller};
+use testkit::planes::node_agent::{Answer, Enroller};
 
 use super::*;
 use crate::needs;
@@ -21,14 +20,7 @@ const REPLACEMENTS: usize = 5;
 #[test]
 fn no_new_connection_fails_while_one_proxy_replaces_another() {
     needs!(Ringway);
-    let mut lab = Lab::new().unwrap();
-    let node = lab.add_node().unwrap();
-    let [client, server] = ["client", "server"].map(|name| lab.add_pod(&node, PodSpec::new(name)).unwrap());
-    let mut site = Site::with(lab, node, client, server);
-    let agent = Enroller::start(&site.directory.join("zds.sock")).unwrap();
-    agent.enrol(&site.client).unwrap();
-    agent.enrol(&site.server).unwrap();
-    site.wait_ready(true);
+    let (mut site, agent) = Site::enrolled();
     let mut standing = site.connect();
     let mut written = String::new();
     let (ended, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -137,12 +129,8 @@ fn what_the_old_proxy_acked_is_asked_for_when_it_is_gone() {
 #[test]
 fn a_proxy_that_is_replaced_comes_back_only_if_the_new_one_fails() {
     needs!(Ringway);
-    let site = Site::new();
-    let pods: [Announcement; 2] = site.pods();
-    let agent = site.agent();
-    let mut with_old = agent.accept().unwrap();
-    with_old.announce(&pods).unwrap();
-    site.wait_ready(true);
+    let (site, agent, mut with_old) = Site::announced();
+    let pods = site.pods();
     for _ in 0..2 {
         let mut next = site.second();
         let with_new = agent.accept().unwrap();

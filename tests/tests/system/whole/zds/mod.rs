@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use testkit::lab::{Lab, Node, Pod, PodSpec};
 use testkit::mesh::config::{self, Extra};
-use testkit::planes::node_agent::{Announcement, NodeAgent};
+use testkit::planes::node_agent::{Announcement, Connection, Enroller, NodeAgent};
 use testkit::process::{Process, wait_until};
 use testkit::proxy::{self, POD_PORTS, ProxyOptions};
 use testkit::redirect;
@@ -42,16 +42,44 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        let site = Self::unredirected();
+        redirect::install(&site.client.netns).unwrap();
+        redirect::install(&site.server.netns).unwrap();
+        site
+    }
+
+    /// One whose agent has named both pods, and is told more of them by the test.
+    fn announced() -> (Self, NodeAgent, Connection) {
+        let site = Self::new();
+        let agent = site.agent();
+        let connection = agent.accept().unwrap();
+        connection.announce(&site.pods()).unwrap();
+        site.wait_ready(true);
+        (site, agent, connection)
+    }
+
+    /// One whose agent does all that the real one does, and has enrolled both pods.
+    fn enrolled() -> (Self, Enroller) {
+        let (site, agent) = Self::with_enroller();
+        agent.enrol(&site.client).unwrap();
+        agent.enrol(&site.server).unwrap();
+        site.wait_ready(true);
+        (site, agent)
+    }
+
+    /// The same before it has enrolled any.
+    fn with_enroller() -> (Self, Enroller) {
+        let site = Self::unredirected();
+        let agent = Enroller::start(&site.directory.join("zds.sock")).unwrap();
+        (site, agent)
+    }
+
+    /// Pods whose rules are the agent's business.
+    fn unredirected() -> Self {
         let mut lab = Lab::new().unwrap();
         let node = lab.add_node().unwrap();
         let [client, server] =
             ["client", "server"].map(|name| lab.add_pod(&node, PodSpec::new(name)).unwrap());
-        redirect::install(&client.netns).unwrap();
-        redirect::install(&server.netns).unwrap();
-        Self::with(lab, node, client, server)
-    }
-
-    fn with(lab: Lab, node: Arc<Node>, client: Arc<Pod>, server: Arc<Pod>) -> Self {
         let run = Run::current().unwrap();
         let directory = run.unique_directory("zds").unwrap();
         let authority = run.unique_directory("authority").unwrap();

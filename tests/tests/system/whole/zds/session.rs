@@ -2,7 +2,7 @@
 
 use testkit::capture::Capture;
 use testkit::lab::PodSpec;
-use testkit::planes::node_agent::{Announcement, Answer, Enroller};
+use testkit::planes::node_agent::{Announcement, Answer};
 use testkit::process::wait_until;
 use testkit::traffic::read;
 
@@ -12,11 +12,7 @@ use crate::needs;
 #[test]
 fn the_pods_of_an_agent_are_carried_and_encrypted() {
     needs!(Ringway);
-    let mut lab = Lab::new().unwrap();
-    let node = lab.add_node().unwrap();
-    let [client, server] = ["client", "server"].map(|name| lab.add_pod(&node, PodSpec::new(name)).unwrap());
-    let site = Site::with(lab, node, client, server);
-    let agent = Enroller::start(&site.directory.join("zds.sock")).unwrap();
+    let (site, agent) = Site::with_enroller();
     // The empty snapshot is one too.
     site.wait_ready(true);
     agent.enrol(&site.client).unwrap();
@@ -52,11 +48,8 @@ fn an_ack_means_listening_and_ready_means_all() {
 #[test]
 fn a_pod_announced_again_goes_on_and_one_with_another_namespace_begins_anew() {
     needs!(Ringway);
-    let mut site = Site::new();
+    let (mut site, _agent, connection) = Site::announced();
     let [client, server] = site.pods();
-    let agent = site.agent();
-    let connection = agent.accept().unwrap();
-    connection.announce([&client, &server]).unwrap();
     let mut standing = site.connect();
     for announced in [&client, &server, &client] {
         assert_eq!(connection.add(announced).unwrap(), Answer::Ack);
@@ -102,12 +95,8 @@ fn a_pod_that_is_taken_away_leaves_no_socket_and_an_unknown_one_is_no_fault() {
 #[test]
 fn while_the_agent_is_gone_pods_are_carried_and_its_next_snapshot_changes_nothing() {
     needs!(Ringway);
-    let site = Site::new();
+    let (site, agent, connection) = Site::announced();
     let pods = site.pods();
-    let agent = site.agent();
-    let connection = agent.accept().unwrap();
-    connection.announce(&pods).unwrap();
-    site.wait_ready(true);
     let mut standing = site.connect();
     drop((connection, agent));
     site.wait_ready(false);
@@ -128,11 +117,8 @@ fn while_the_agent_is_gone_pods_are_carried_and_its_next_snapshot_changes_nothin
 #[test]
 fn who_is_not_in_a_snapshot_leaves_at_its_end_and_who_is_kept_stays() {
     needs!(Ringway);
-    let site = Site::new();
+    let (site, agent, connection) = Site::announced();
     let [client, server] = site.pods();
-    let agent = site.agent();
-    let connection = agent.accept().unwrap();
-    connection.announce([&client, &server]).unwrap();
     let mut standing = site.connect();
     drop(connection);
 
@@ -158,13 +144,7 @@ fn who_is_not_in_a_snapshot_leaves_at_its_end_and_who_is_kept_stays() {
 #[test]
 fn pods_that_leave_the_mesh_in_order_are_reached_all_along() {
     needs!(Ringway);
-    let mut lab = Lab::new().unwrap();
-    let node = lab.add_node().unwrap();
-    let [client, server] = ["client", "server"].map(|name| lab.add_pod(&node, PodSpec::new(name)).unwrap());
-    let mut site = Site::with(lab, node, client, server);
-    let agent = Enroller::start(&site.directory.join("zds.sock")).unwrap();
-    agent.enrol(&site.client).unwrap();
-    agent.enrol(&site.server).unwrap();
+    let (mut site, agent) = Site::enrolled();
     wait_until("the mesh to carry", PATIENCE, || Ok(call(&site.client, &site.server).is_ok().then_some(())))
         .unwrap();
     for leaving in [&site.client, &site.server] {
