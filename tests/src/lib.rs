@@ -25,5 +25,6 @@ pub mod redirect;
 pub mod run;
 pub mod shell;
 pub mod spire;
+pub mod task_limit;
 pub mod traffic;
 pub mod wire;

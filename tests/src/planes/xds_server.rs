@@ -156,9 +156,8 @@ impl XdsServer {
 
     /// The same as [`XdsServer::drives`], over that.
     pub fn drives_over_tls(&self, options: ProxyOptions) -> Result<ProxyOptions> {
-        let root = self.socket.with_file_name("bootstrap-root.crt");
-        fs::write(&root, self.pair.pem()).with_context(|| format!("writing {}", root.display()))?;
-        let (root, address) = (root.display().to_string(), "https://localhost:15012");
+        self.write_root()?;
+        let (root, address) = (self.root_file().display().to_string(), "https://localhost:15012");
         Ok(options
             .environment("LOCAL_XDS_PATH", "")
             .environment("RINGWAY_CA_DIR", "")
@@ -166,6 +165,27 @@ impl XdsServer {
             .environment("CA_ADDRESS", address)
             .environment("XDS_ROOT_CA", &root)
             .environment("CA_ROOT_CA", &root))
+    }
+
+    /// Another key pair, whose root is told to the proxies at once; [`XdsServer::listen_on`] serves it from then on.
+    pub fn change_pair(&mut self) -> Result<()> {
+        self.pair = BootstrapPair::new()?;
+        self.write_root()
+    }
+
+    /// Closes what listens with TLS, with its connections.
+    pub fn close_tls(&mut self) {
+        self.fronts.clear();
+    }
+
+    /// The root that proxies which are driven over TLS go by.
+    fn root_file(&self) -> PathBuf {
+        self.socket.with_file_name("bootstrap-root.crt")
+    }
+
+    fn write_root(&self) -> Result<()> {
+        let file = self.root_file();
+        fs::write(&file, self.pair.pem()).with_context(|| format!("writing {}", file.display()))
     }
 
     /// Says what workloads and services are now, in one response.

@@ -20,6 +20,7 @@ mod whole {
     mod lifecycle;
     mod live;
     mod observability;
+    mod panics;
     mod privileges;
     mod rotation;
     mod spire;

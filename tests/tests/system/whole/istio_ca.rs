@@ -34,6 +34,16 @@ fn start(plane: &XdsServer) -> (Mesh, Arc<Pod>, Arc<Pod>) {
     (Mesh::start(lab, MeshOptions { proxy, ..MeshOptions::default() }).unwrap(), client, server)
 }
 
+/// The same over TLS, with a root file.
+fn start_over_tls(plane: &mut XdsServer) -> (Mesh, Arc<Pod>, Arc<Pod>) {
+    let (lab, client, server) = two_pods().unwrap();
+    lab.nodes().iter().for_each(|node| plane.listen_on(node).unwrap());
+    plane.upsert(vec![pod(&client), pod(&server)]);
+    let proxy = plane.drives_over_tls(ProxyOptions::default()).unwrap();
+    let proxy = proxy.environment("POOL_UNUSED_RELEASE_TIMEOUT", "1s");
+    (Mesh::start(lab, MeshOptions { proxy, ..MeshOptions::default() }).unwrap(), client, server)
+}
+
 fn call(client: &Pod, server: &Pod) -> std::io::Result<()> {
     let mut stream = connect(&client.netns, (server.ipv4, PORT)).map_err(std::io::Error::other)?;
     stream.write_all(b"signed")?;
@@ -105,4 +115,29 @@ fn no_connection_fails_while_certificates_are_renewed() {
     let renewed = plane.signed() - before;
     assert!(renewed >= 4, "{renewed} renewals");
     println!("{calls} connections over {renewed} renewals");
+}
+
+/// The connection that stands was made with the root before: it is not used any more.
+#[test]
+fn a_root_file_that_is_replaced_counts_for_the_next_request() {
+    needs!(Ringway);
+    let mut plane = XdsServer::start().unwrap();
+    plane.sign_for(SHORT);
+    let (mut mesh, client, server) = start_over_tls(&mut plane);
+    let _echo = Server::start(&server.netns, PORT, Service::Echo).unwrap();
+    wait_until("a certificate", CHANGE_TIMEOUT, || Ok(call(&client, &server).ok())).unwrap();
+
+    plane.change_pair().unwrap();
+    let process = mesh.process(0);
+    process.wait_for_line(&["the root of the certificate authority has changed"], CHANGE_TIMEOUT).unwrap();
+    // The server still proves itself with the key that was replaced, on the connection that stands too.
+    process.wait_for_line(&["no new certificate", "bootstrap-root.crt"], CHANGE_TIMEOUT).unwrap();
+    call(&client, &server).unwrap();
+
+    plane.close_tls();
+    let before = plane.signed();
+    mesh.lab.nodes().iter().for_each(|node| plane.listen_on(node).unwrap());
+    wait_until("both to be renewed", CHANGE_TIMEOUT, || Ok((plane.signed() >= before + 2).then_some(())))
+        .unwrap();
+    call(&client, &server).unwrap();
 }
