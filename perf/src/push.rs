@@ -28,8 +28,10 @@ use self::rounds::{Round, Window};
 use self::turns::Turns;
 use crate::agent::Agent;
 use crate::machine::Machine;
-use crate::protocol::{Load, Quantiles, Request};
+use crate::protocol::{Latency, Load, Request};
 use crate::site::Place;
+
+const MESSAGE_BYTES: usize = 64;
 
 /// How long the ping-pong runs before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -112,7 +114,10 @@ impl Site {
         };
         let (mut talker, mut echo) = (generator(&client)?, generator(&server)?);
         echo.tell(&Request::Listen)?;
-        talker.tell(&Request::Start { load: Load::PingPong { connections: 1 }, server: server.ipv4 })?;
+        talker.tell(&Request::Start {
+            load: Load::PingPong { connections: 1, bytes: MESSAGE_BYTES },
+            server: server.ipv4,
+        })?;
         Ok(Self { mesh, plane, nodes, server, talker, _echo: echo })
     }
 
@@ -145,9 +150,11 @@ impl Site {
 
     fn end_window(&mut self, before: &Turns) -> Result<Window> {
         let latency = self.talker.end()?.latency;
-        let Quantiles { p50_us, p999_us, .. } = latency.context("the ping-pong stood still")?;
+        let Latency { p50_us, p99_9_us, .. } = latency.context("the ping-pong stood still")?;
+        let p99_9_us =
+            p99_9_us.context("the ping-pong was too slow to tell of one exchange in a thousand")?;
         let turns = Turns::of(&self.nodes)?.since(before);
-        Ok(Window { p50_us, p999_us, turns })
+        Ok(Window { p50_us, p99_9_us, turns })
     }
 }
 

@@ -12,7 +12,7 @@ const TURN_SECONDS_BAR: f64 = 0.001_024;
 #[derive(Debug)]
 pub(super) struct Window {
     pub(super) p50_us: f64,
-    pub(super) p999_us: f64,
+    pub(super) p99_9_us: f64,
     pub(super) turns: Turns,
 }
 
@@ -32,9 +32,9 @@ type Figure = (&'static str, fn(&Round) -> f64);
 const FIGURES: [Figure; 11] = [
     ("p50 alone, µs", |round| round.alone.p50_us),
     ("p50 beside, µs", |round| round.beside.p50_us),
-    ("p99.9 alone, µs", |round| round.alone.p999_us),
-    ("p99.9 beside, µs", |round| round.beside.p999_us),
-    ("p99.9, beside ÷ alone", |round| round.beside.p999_us / round.alone.p999_us),
+    ("p99.9 alone, µs", |round| round.alone.p99_9_us),
+    ("p99.9 beside, µs", |round| round.beside.p99_9_us),
+    ("p99.9, beside ÷ alone", |round| round.beside.p99_9_us / round.alone.p99_9_us),
     ("longest turn alone, µs, at most", |round| round.alone.turns.longest() * 1e6),
     ("longest turn beside, µs, at most", |round| round.beside.turns.longest() * 1e6),
     ("turns over 1,024 µs, alone", |round| round.alone.turns.longer_than(TURN_SECONDS_BAR) as f64),
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     fn window(micros: f64) -> Window {
-        Window { p50_us: micros, p999_us: micros, turns: Turns::default() }
+        Window { p50_us: micros, p99_9_us: micros, turns: Turns::default() }
     }
 
     #[test]
