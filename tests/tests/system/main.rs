@@ -27,6 +27,7 @@ mod whole {
     mod standing;
     mod status;
     mod trust;
+    mod twice;
     mod xds;
     mod zds;
 }
