@@ -28,10 +28,8 @@ use self::rounds::{Round, Window};
 use self::turns::Turns;
 use crate::agent::Agent;
 use crate::machine::Machine;
-use crate::protocol::{Latency, Load, Request};
+use crate::protocol::{Latency, Load, MESSAGE_BYTES, Request};
 use crate::site::Place;
-
-const MESSAGE_BYTES: usize = 64;
 
 /// How long the ping-pong runs before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);

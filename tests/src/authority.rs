@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
     SerialNumber,
 };
@@ -15,12 +15,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
 use crate::proxy::{ROOT_CERT_FILE, ROOT_KEY_FILE};
+use crate::spire::{UPSTREAM_CERTIFICATE, UPSTREAM_KEY, UPSTREAM_ROOT};
 
 /// A root certificate and its key.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
+    /// The same in PEM.
+    pem: String,
 }
 
 /// A certificate and its key.
@@ -28,7 +31,8 @@ pub struct Authority {
 pub struct Leaf {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
-    serial: SerialNumber,
+    /// Known of those that were issued here.
+    serial: Option<SerialNumber>,
 }
 
 impl Clone for Leaf {
@@ -45,6 +49,14 @@ pub enum Validity {
     NotYet,
 }
 
+impl Leaf {
+    /// One in PEM, with what it was signed by after it.
+    pub fn from_pem(chain: &str, key: &str) -> Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?;
+        Ok(Self { chain, key: PrivateKeyDer::from_pem_slice(key.as_bytes())?, serial: None })
+    }
+}
+
 impl Authority {
     /// The root in `directory`, as RINGWAY_CA_DIR holds it.
     pub fn open(directory: &Path) -> Result<Self> {
@@ -53,8 +65,9 @@ impl Authority {
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
         };
         let key = KeyPair::from_pem(&read(ROOT_KEY_FILE)?)?;
-        let root = CertificateDer::from_pem_slice(read(ROOT_CERT_FILE)?.as_bytes())?;
-        Ok(Self { issuer: Issuer::from_ca_cert_der(&root, key)?, root })
+        let pem = read(ROOT_CERT_FILE)?;
+        let root = CertificateDer::from_pem_slice(pem.as_bytes())?;
+        Ok(Self { issuer: Issuer::from_ca_cert_der(&root, key)?, root, pem })
     }
 
     /// Puts a new root into `directory`, as a user does who brings one.
@@ -70,13 +83,30 @@ impl Authority {
     /// A root nobody knows.
     pub fn stranger() -> Result<Self> {
         let (params, key) = root()?;
-        let root = params.self_signed(&key)?.der().clone();
-        Ok(Self { issuer: Issuer::new(params, key), root })
+        let certificate = params.self_signed(&key)?;
+        let (root, pem) = (certificate.der().clone(), certificate.pem());
+        Ok(Self { issuer: Issuer::new(params, key), root, pem })
     }
 
     /// Its certificate.
     pub fn root(&self) -> &CertificateDer<'static> {
         &self.root
+    }
+
+    /// The same in PEM.
+    pub fn root_pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Puts an authority below this one into `directory`, for SPIRE's server to sign its own with.
+    pub fn create_upstream(&self, directory: &Path) -> Result<()> {
+        let (mut params, key) = root()?;
+        params.distinguished_name.push(DnType::CommonName, "upstream");
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        fs::write(directory.join(UPSTREAM_CERTIFICATE), certificate.pem())?;
+        fs::write(directory.join(UPSTREAM_KEY), key.serialize_pem())?;
+        fs::write(directory.join(UPSTREAM_ROOT), self.root_pem())?;
+        Ok(())
     }
 
     /// A certificate with these URI SANs.
@@ -105,25 +135,29 @@ impl Authority {
         Ok(Leaf {
             chain: vec![certificate.der().clone()],
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            serial,
+            serial: Some(serial),
         })
     }
 
     /// A list in PEM that takes these certificates back.
     pub fn revoke(&self, leaves: &[&Leaf]) -> Result<String> {
         let now = OffsetDateTime::now_utc();
-        let entry = |leaf: &&Leaf| RevokedCertParams {
-            serial_number: leaf.serial.clone(),
-            revocation_time: now,
-            reason_code: None,
-            invalidity_date: None,
+        let entry = |leaf: &&Leaf| {
+            let serial_number = leaf.serial.clone().context("its number is not known here")?;
+            let (reason_code, invalidity_date) = (None, None);
+            anyhow::Ok(RevokedCertParams {
+                serial_number,
+                revocation_time: now,
+                reason_code,
+                invalidity_date,
+            })
         };
         let list = CertificateRevocationListParams {
             this_update: now,
             next_update: now + Duration::hours(1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
-            revoked_certs: leaves.iter().map(entry).collect(),
+            revoked_certs: leaves.iter().map(entry).collect::<Result<_>>()?,
             key_identifier_method: KeyIdMethod::Sha256,
         };
         Ok(list.signed_by(&self.issuer)?.pem()?)

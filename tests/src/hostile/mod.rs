@@ -2,6 +2,7 @@
 //!
 //! TLS is rustls, frames are written by hand: what is tested here has no part in it.
 
+pub mod ask;
 pub mod frames;
 pub mod impostor;
 pub mod relay;

@@ -28,18 +28,26 @@ pub const DELEGATE: &str = "spiffe://cluster.local/ztunnel";
 /// The parent of the proxies' entry: every agent is this one too.
 const NODE: &str = "spiffe://cluster.local/node";
 
+/// The files of an authority that a server signs its own with: its certificate, its key, and the root above it.
+pub const UPSTREAM_CERTIFICATE: &str = "upstream.crt";
+pub const UPSTREAM_KEY: &str = "upstream.key";
+pub const UPSTREAM_ROOT: &str = "upstream-root.crt";
+
 /// How the server signs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SpireOptions {
     /// How long the SVID of a workload is valid.
     pub svid_ttl: Duration,
     /// How long the server's own certificate is valid.
     pub authority_ttl: Duration,
+    /// The directory of an authority above it; its own is a root without one.
+    pub upstream: Option<PathBuf>,
 }
 
 impl Default for SpireOptions {
     fn default() -> Self {
-        Self { svid_ttl: Duration::from_secs(3_600), authority_ttl: Duration::from_secs(24 * 3_600) }
+        let (svid_ttl, authority_ttl) = (Duration::from_secs(3_600), Duration::from_secs(24 * 3_600));
+        Self { svid_ttl, authority_ttl, upstream: None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! New connections at a steady rate, each with one exchange, and every one that failed written down.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,21 @@ pub struct Steady {
     ended: Arc<AtomicBool>,
     made: Arc<AtomicU64>,
     callers: Vec<JoinHandle<Vec<String>>>,
+    begun: Instant,
+}
+
+/// How many there were, and in what time: a machine with other things to do does not keep the rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    pub connections: u64,
+    pub time: Duration,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_second = self.connections as f64 / self.time.as_secs_f64();
+        write!(f, "{} connections, {per_second:.0} a second", self.connections)
+    }
 }
 
 impl Steady {
@@ -31,14 +47,15 @@ impl Steady {
         let address = address.into();
         let (ended, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let every = Duration::from_secs(1) * CALLERS / rate;
+        let begun = Instant::now();
         let caller = |number: u32| {
             let (ended, made) = (Arc::clone(&ended), Arc::clone(&made));
             // Not all at the same moment.
-            let first = Instant::now() + every * number / CALLERS;
+            let first = begun + every * number / CALLERS;
             netns.spawn(move || call_repeatedly(address, first, every, &ended, &made))
         };
         let callers = (0..CALLERS).map(caller).collect();
-        Self { ended, made, callers }
+        Self { ended, made, callers, begun }
     }
 
     /// Connections so far.
@@ -47,16 +64,20 @@ impl Steady {
     }
 
     /// Ends it, and fails if a connection did.
-    pub fn finish(self) -> Result<u64> {
+    pub fn finish(self) -> Result<Made> {
         self.ended.store(true, Ordering::Release);
         let mut failures = Vec::new();
         for caller in self.callers {
             failures.extend(caller.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
-        let made = self.made.load(Ordering::Relaxed);
+        let (connections, time) = (self.made.load(Ordering::Relaxed), self.begun.elapsed());
         let first: Vec<_> = failures.iter().take(5).collect();
-        ensure!(failures.is_empty(), "{} of {made} connections failed, as in {first:#?}", failures.len());
-        Ok(made)
+        ensure!(
+            failures.is_empty(),
+            "{} of {connections} connections failed, as in {first:#?}",
+            failures.len()
+        );
+        Ok(Made { connections, time })
     }
 }
 

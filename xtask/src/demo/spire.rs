@@ -14,7 +14,7 @@ pub(crate) struct Spire {
 
 impl Spire {
     pub(crate) fn start(lab: &Lab) -> Result<Self> {
-        let server = SpireServer::start(SpireOptions::default())?;
+        let server = SpireServer::start(&SpireOptions::default())?;
         for pod in lab.pods().iter().filter(|pod| pod.spec.enrolled) {
             register(&server, pod)?;
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use testkit::authority::{Authority, Leaf, Validity};
+use testkit::hostile::ask::ask;
 use testkit::hostile::frames::{self, Answer};
 use testkit::hostile::impostor::Impostor;
-use testkit::hostile::tls;
 use testkit::lab::{Lab, Pod, PodSpec};
 use testkit::mesh::{Mesh, MeshOptions};
 use testkit::process::wait_until;
@@ -46,43 +46,7 @@ impl Scene {
     /// Shakes hands and asks for the echo server; `None` when refused before an answer.
     fn ask(&self, leaf: Option<&Leaf>) -> Option<Answer> {
         let stream = connect(&self.outsider.netns, (self.server.ipv4, HBONE_PORT)).unwrap();
-        let mut tls = tls::connect(stream, leaf).ok()?;
-        let authority = format!("{}:{PORT}", self.server.ipv4);
-        let request = [frames::opening(), frames::connect(1, &authority)].concat();
-        tls.write_all(&request).and_then(|()| tls.flush()).ok()?;
-        let mut first = [0];
-        tls.read_exact(&mut first).ok()?;
-        // The first byte belongs to the first frame: put it back.
-        let mut rest = Joined { first: Some(first[0]), tls };
-        frames::answer(&mut rest, 1).ok()
-    }
-}
-
-/// A byte that was read already, before what is still to come.
-struct Joined {
-    first: Option<u8>,
-    tls: tls::ClientStream,
-}
-
-impl Read for Joined {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match (self.first.take(), buffer.first_mut()) {
-            (Some(byte), Some(place)) => {
-                *place = byte;
-                Ok(1)
-            }
-            _ => self.tls.read(buffer),
-        }
-    }
-}
-
-impl Write for Joined {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.tls.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.tls.flush()
+        ask(stream, leaf, &format!("{}:{PORT}", self.server.ipv4))
     }
 }
 

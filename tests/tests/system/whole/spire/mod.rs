@@ -1,6 +1,7 @@
 //! Certificates from SPIRE: from the real one, and from an agent that misbehaves as a test wants.
 
 mod real;
+mod roots;
 mod scripted;
 
 use std::io::{Read, Write};
