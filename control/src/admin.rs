@@ -61,6 +61,15 @@ pub(crate) fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
+// === impl Admin ===
+
+impl Admin {
+    /// This node, where all of its pods are to be named to this proxy: not in dedicated mode.
+    fn whole_node(&self) -> Option<&str> {
+        self.node.as_deref().filter(|_| self.origins.whole_node)
+    }
+}
+
 async fn quit(State(admin): State<Admin>) -> &'static str {
     info!("ending: somebody asked for it on the admin port");
     admin.shutdown.order();

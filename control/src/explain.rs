@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use engine::mesh::{
-    Action, Authority, Decision, Finding, Found, HboneRoute, Identity, Inbound, Refusal, Route, Snapshot,
-    Workload, authorise, deliver, examine, route,
+    Action, Authority, Decision, Finding, Found, HboneRoute, Identity, Inbound, Protocol, Refusal, Route,
+    Snapshot, Workload, authorise, deliver, examine, route,
 };
 
 use crate::reports::{Explanation, Outcome, Step};
@@ -27,6 +27,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) snapshot: &'a Snapshot,
     /// Pods of this node, by uid.
     pub(crate) pods: &'a BTreeMap<Arc<str>, PodStatus>,
+    /// What the mesh calls this node, where all of its pods are to be named to this proxy.
+    pub(crate) node: Option<&'a str>,
     pub(crate) now: SystemTime,
     /// Picks among equal endpoints of a service.
     pub(crate) entropy: u64,
@@ -67,6 +69,12 @@ impl Replay<'_> {
         };
         if !self.is_served(workload, "source", story) {
             return Outcome::Refused;
+        }
+        if self.is_unnamed(workload) {
+            let what = "nobody named its pod to this proxy: its connections go out as they are, and prove nothing; where \
+                        they are redirected all the same, they reach nobody";
+            story.tell("pod", what.to_owned());
+            return source_ip(workload).map_or(Outcome::Plaintext, |ip| self.outside(ip, destination, story));
         }
         story.tell("destination", destination.finding());
         match route(self.snapshot, workload, destination.address, self.entropy) {
@@ -109,7 +117,7 @@ impl Replay<'_> {
             "route",
             format!("to {} through a tunnel to {target}; its proxy must prove {expected}", name(to)),
         );
-        if !self.certificate(from, story) || self.is_pending(to, story) || !self.certificate(to, story) {
+        if !self.certificate(from, story) || self.is_out_of_reach(to, story) || !self.certificate(to, story) {
             return Outcome::Refused;
         }
         let asked = Authority::Address(*authority);
@@ -140,6 +148,10 @@ impl Replay<'_> {
     ) -> Outcome {
         if !self.is_served(to, "destination", story) {
             return Outcome::Refused;
+        }
+        if self.is_unnamed(to) {
+            story.tell("pod", "nobody named its pod to this proxy: no policy is asked".to_owned());
+            return Outcome::Plaintext;
         }
         let Some(source) = source else { return Outcome::Plaintext };
         let inbound = Inbound { identity: None, source, destination: target, workload: to };
@@ -200,6 +212,7 @@ impl Replay<'_> {
         let what = format!("{} is the workload {} ({})", name(workload), workload.uid, workload.identity);
         let place = match (self.pod(workload), &*workload.node) {
             (Some(_), _) => format!("{what}, a pod that is named to this proxy"),
+            (None, _) if self.is_unnamed(workload) => format!("{what}, of this node"),
             (None, "") => {
                 format!("{what}, not of this node: its own proxy decides, with its own view of the mesh")
             }
@@ -209,6 +222,22 @@ impl Replay<'_> {
         };
         story.tell(step, place);
         !self.is_pending(workload, story)
+    }
+
+    /// It is to be served here, and this proxy has not heard of its pod.
+    fn is_unnamed(&self, workload: &Workload) -> bool {
+        let wants = workload.protocol == Protocol::Hbone && !workload.native_tunnel;
+        wants && self.node.is_some_and(|node| *node == *workload.node) && self.pod(workload).is_none()
+    }
+
+    /// Whether nobody listens for its tunnels, which is then told.
+    fn is_out_of_reach(&self, workload: &Workload, story: &mut Story) -> bool {
+        if !self.is_unnamed(workload) {
+            return self.is_pending(workload, story);
+        }
+        let what = format!("nobody named {} to this proxy: no tunnel to it is taken", name(workload));
+        story.stop("pod", what, "see ringway status for how to have it named");
+        true
     }
 
     /// Whether it is a pod of ours that has no listeners yet, which is then told.

@@ -10,6 +10,8 @@ const CERTIFICATE_SECONDS_LOW: i64 = 60;
 /// What is written down on this node and not told by a control plane: what to do about it is another thing then.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origins {
+    /// All pods of the node are to be named to this proxy.
+    pub(super) whole_node: bool,
     /// The mesh is a file or a variable.
     local_mesh: bool,
     /// The pods are those of a file.
@@ -131,6 +133,7 @@ fn problem(what: impl Into<String>, cure: &str) -> Problem {
 impl Origins {
     pub(crate) fn of(environment: &Environment) -> Self {
         Self {
+            whole_node: matches!(environment.mode, Mode::Shared { .. }),
             local_mesh: !matches!(environment.mesh_source, MeshSource::Xds(_)),
             local_pods: matches!(environment.mode, Mode::Shared { pods: PodSource::File(_) }),
             local_authority: matches!(environment.certificates, CertificateSettings::Embedded(_)),
@@ -230,7 +233,7 @@ mod tests {
     /// Where there is no control plane, nobody is sent to look after one.
     #[test]
     fn what_is_written_down_here_is_cured_here() {
-        let local = Origins { local_mesh: true, local_pods: true, local_authority: true };
+        let local = Origins { whole_node: true, local_mesh: true, local_pods: true, local_authority: true };
         let mut file = of_plane(false, Some("/mesh.yaml:3:5: unknown field `nmae`"));
         file.control_connections[0].file = true;
         file.control_connections[0].name = "mesh file".to_owned();

@@ -38,8 +38,13 @@ pub(super) async fn answer(
     };
     let snapshot = admin.known.latest.get();
     let pods = admin.known.status.read(|state| state.pods.clone());
-    let replay =
-        Replay { snapshot: &snapshot, pods: &pods, now: SystemTime::now(), entropy: question.entropy };
+    let replay = Replay {
+        snapshot: &snapshot,
+        pods: &pods,
+        node: admin.whole_node(),
+        now: SystemTime::now(),
+        entropy: question.entropy,
+    };
     match replay.explain(&question.source, &question.destination) {
         Ok(explanation) => Json(explanation).into_response(),
         Err(unclear) => (StatusCode::BAD_REQUEST, format!("{unclear}\n")).into_response(),

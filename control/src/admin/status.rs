@@ -24,7 +24,12 @@ pub(super) async fn report(state: State<Admin>) -> Json<StatusReport> {
 }
 
 impl Admin {
-    fn status(&self, open: &[PodConnections], shards: &[ShardStatistics], now: SystemTime) -> StatusReport {
+    pub(super) fn status(
+        &self,
+        open: &[PodConnections],
+        shards: &[ShardStatistics],
+        now: SystemTime,
+    ) -> StatusReport {
         let snapshot = self.known.latest.get();
         let waiting_for: Vec<String> = self.readiness.pending().into_iter().map(str::to_owned).collect();
         let mut report = self.known.status.read(|state| StatusReport {
@@ -39,7 +44,7 @@ impl Admin {
                 .map(|(name, plane)| self::plane(*name, plane, now))
                 .collect(),
             pods: state.pods.iter().map(|(uid, pod)| self::pod(uid, pod, open, &snapshot)).collect(),
-            unserved: unserved(&state.pods, &snapshot, self.node.as_deref()),
+            unserved: unserved(&state.pods, &snapshot, self.whole_node()),
             certificates: certificates(&state.certificates, &snapshot, now),
             shards: shards.iter().map(shard).collect(),
             problems: Vec::new(),

@@ -79,6 +79,10 @@ async fn the_status_tells_what_the_control_thread_knows() {
         snapshot.upsert_workload(Arc::new(workload));
     }
     admin.known.latest = Latest::new(Arc::new(snapshot));
+    let dedicated = environment(&[("PROXY_MODE", "dedicated"), ("PROXY_WORKLOAD_INFO", "shop/cart/cart")]);
+    let alone = Admin { origins: Origins::of(&dedicated), ..admin.clone() };
+    let told = alone.status(&[], &[], std::time::SystemTime::now());
+    assert!(told.unserved.is_empty(), "others serve the pods beside the one of dedicated mode: {told:?}");
     let router = router(admin);
     let plane = StandIn::default();
     let (status, body) = tokio::select! {

@@ -29,6 +29,7 @@ workloads:
   protocol: HBONE
   authorizationPolicies: [bank/only-cart, bank/late]
 - {uid: u6, name: late, namespace: shop, serviceAccount: late, workloadIps: [10.0.0.6], protocol: HBONE}
+- {uid: u9, name: lost, namespace: shop, serviceAccount: lost, workloadIps: [10.0.0.9], protocol: HBONE, node: n1}
 - {uid: u7, name: plain, namespace: shop, serviceAccount: plain, workloadIps: [10.0.0.7], protocol: TCP}
 - {uid: u8, name: legacy, namespace: bank, serviceAccount: legacy, workloadIps: [10.0.0.8], protocol: TCP}
 - {uid: u5, name: keyless, namespace: shop, serviceAccount: keyless, workloadIps: [10.0.0.5], protocol: HBONE}
@@ -78,8 +79,13 @@ impl Scene {
     }
 
     fn explain(&self, source: &str, destination: &str) -> Result<Explanation, Unclear> {
-        let replay =
-            Replay { snapshot: &self.snapshot, pods: &self.pods, now: SystemTime::now(), entropy: 0 };
+        let replay = Replay {
+            snapshot: &self.snapshot,
+            pods: &self.pods,
+            node: Some("n1"),
+            now: SystemTime::now(),
+            entropy: 0,
+        };
         replay.explain(source, destination)
     }
 }
@@ -148,6 +154,10 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
         ),
         ("shop/client", "shop/late:80", Outcome::Refused, "pod", "shop/late is not served yet"),
         ("shop/client", "shop/plain:80", Outcome::Refused, "pod", "shop/plain is not served yet"),
+        ("shop/lost", "shop/cart:80", Outcome::Plaintext, "pod", "nobody named its pod to this proxy"),
+        ("shop/lost", "bank/bank:80", Outcome::Denied, "authorise", "a client without identity is denied"),
+        ("shop/client", "shop/lost:80", Outcome::Refused, "pod", "nobody named shop/lost to this proxy"),
+        ("192.0.2.1", "shop/lost:80", Outcome::Plaintext, "pod", "no policy is asked"),
         ("192.0.2.1", "shop/late:80", Outcome::Refused, "pod", "shop/late is not served yet"),
         ("shop/client", "127.0.0.1:15008", Outcome::Refused, "route", "a port of the proxy itself"),
     ] {
