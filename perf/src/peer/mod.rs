@@ -97,11 +97,11 @@ impl Generator {
                 }
             }
             Load::PingPong { connections, bytes } => {
-                let streams = connect_many(server, Port::Echo, connections)?;
+                let streams = open(server, connections)?;
                 self.run("ping-pong", move |meter| ping_pong::play(streams, bytes, meter));
             }
             Load::PacedPingPong { connections, bytes, per_s } => {
-                let streams = connect_many(server, Port::Echo, connections)?;
+                let streams = open(server, connections)?;
                 self.run("paced ping-pong", move |meter| ping_pong::pace(streams, bytes, per_s, meter));
             }
             Load::Connect { workers } => {
@@ -112,8 +112,7 @@ impl Generator {
                 }
             }
             Load::Idle { connections } => {
-                let streams = idle::open(Port::Echo.of(server), connections);
-                let streams = streams.with_context(|| format!("opening {connections} connections"))?;
+                let streams = open(server, connections)?;
                 self.run("idle connections", move |_| idle::hold(&streams, EpollFlags::EPOLLIN));
             }
         }
@@ -154,6 +153,12 @@ fn connect(server: Ipv4Addr, port: Port) -> Result<TcpStream> {
 
 fn connect_many(server: Ipv4Addr, port: Port, count: usize) -> Result<Vec<TcpStream>> {
     (0..count).map(|_| connect(server, port)).collect()
+}
+
+/// Connections to the echo server on which nothing has to be set up any more.
+fn open(server: Ipv4Addr, connections: usize) -> Result<Vec<TcpStream>> {
+    let streams = idle::open(Port::Echo.of(server), connections);
+    streams.with_context(|| format!("opening {connections} connections to {server}"))
 }
 
 fn connect_to(server: SocketAddrV4) -> io::Result<TcpStream> {

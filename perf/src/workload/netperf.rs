@@ -131,29 +131,33 @@ fn row<const COLUMNS: usize>(written: &str) -> Result<[f64; COLUMNS]> {
 }
 
 fn drive(stage: &Stage<'_>, window: &mut Window<'_>, test: Test) -> Result<Outcome> {
-    let (client, server, dial) = stage.pair(0);
-    let mut listening = Tool::serve(&server.place(), "netserver", "-D -f", CONTROL_PORT)?;
-    let start = |seconds| {
-        let arguments = format!("-H {dial} {}", test.arguments(seconds));
-        Tool::start(&client.place(), "netperf", &arguments)
-    };
     if stage.warm_up_seconds > 0.0 {
         let warm_up = whole_seconds(stage.warm_up_seconds);
-        written(start(warm_up)?, warm_up)?;
+        let (_server, client) = start(stage, test, warm_up)?;
+        written(client, warm_up)?;
     }
     let seconds = whole_seconds(stage.seconds);
-    let mut running = start(seconds)?;
+    let (mut listening, mut running) = start(stage, test, seconds)?;
     window.generators([listening.pid(), running.pid()]);
+    let (_, server, _) = stage.pair(0);
     wait_until("netperf to begin", BEGIN_TIMEOUT, || {
         listening.expect_running()?;
         running.expect_running()?;
-        // netserver listens there for the length of a test.
+        // netserver listens there from the beginning of a test on.
         Ok(Sockets::look(&server.place())?.listens(DATA_PORT).then_some(()))
     })?;
     let open = timed::measure(window, Instant::now(), Duration::ZERO, seconds)?;
     let figures = test.figures(&written(running, seconds)?)?;
     listening.expect_running()?;
     Ok(outcome(figures, open))
+}
+
+/// A test and its server, which is fresh: one that served a test before listens for the data of that a while longer.
+fn start(stage: &Stage<'_>, test: Test, seconds: Duration) -> Result<(Tool, Tool)> {
+    let (client, server, dial) = stage.pair(0);
+    let listening = Tool::serve(&server.place(), "netserver", "-D -f", CONTROL_PORT)?;
+    let arguments = format!("-H {dial} {}", test.arguments(seconds));
+    Ok((listening, Tool::start(&client.place(), "netperf", &arguments)?))
 }
 
 /// What a test wrote that began a while ago or just now.
