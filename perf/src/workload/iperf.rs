@@ -165,15 +165,17 @@ impl Running {
         let (client, server, dial) = stage.pair(0);
         let mut listening = Tool::serve(&server.place(), "iperf3", "--server --forceflush", PORT)?;
         let mut sending = Tool::start(&client.place(), "iperf3", &format!("-c {dial} {options}"))?;
-        wait_until("iperf3 to begin", BEGIN_TIMEOUT, || {
+        let begun = wait_until("iperf3 to begin", BEGIN_TIMEOUT, || {
             listening.expect_running()?;
             // With -J it says on its standard output what went wrong.
             sending.expect_running()?;
             // One more than the streams carries the commands.
+            // A look may take long where much happens, so its beginning counts.
+            let begun = Instant::now();
             let connections = Sockets::look(&server.place())?.accepted(PORT);
-            Ok((connections > streams.count()).then_some(()))
+            Ok((connections > streams.count()).then_some(begun))
         })?;
-        Ok(Self { server: listening, client: sending, begun: Instant::now() })
+        Ok(Self { server: listening, client: sending, begun })
     }
 }
 

@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use testkit::process::wait_until;
 use testkit::shell::find_program;
 
-use super::sockets::Sockets;
 use super::timed::{self, whole_seconds};
 use super::tool::Tool;
 use super::{Outcome, Stage, Volume, Workload};
@@ -21,8 +19,8 @@ const CONTROL_PORT: u16 = 12_865;
 /// The next one, for no other reason.
 const DATA_PORT: u16 = 12_866;
 
-/// A test that has not begun by then never will.
-const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// When a test runs after its client was started: two round trips, far less than this.
+const BEGIN_LATEST: Duration = Duration::from_millis(150);
 
 /// What the end of a test may take beyond its length.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
@@ -133,31 +131,26 @@ fn row<const COLUMNS: usize>(written: &str) -> Result<[f64; COLUMNS]> {
 fn drive(stage: &Stage<'_>, window: &mut Window<'_>, test: Test) -> Result<Outcome> {
     if stage.warm_up_seconds > 0.0 {
         let warm_up = whole_seconds(stage.warm_up_seconds);
-        let (_server, client) = start(stage, test, warm_up)?;
+        let (_server, client, _) = start(stage, test, warm_up)?;
         written(client, warm_up)?;
     }
     let seconds = whole_seconds(stage.seconds);
-    let (mut listening, mut running) = start(stage, test, seconds)?;
+    let (mut listening, running, begun) = start(stage, test, seconds)?;
     window.generators([listening.pid(), running.pid()]);
-    let (_, server, _) = stage.pair(0);
-    wait_until("netperf to begin", BEGIN_TIMEOUT, || {
-        listening.expect_running()?;
-        running.expect_running()?;
-        // netserver listens there from the beginning of a test on.
-        Ok(Sockets::look(&server.place())?.listens(DATA_PORT).then_some(()))
-    })?;
-    let open = timed::measure(window, Instant::now(), Duration::ZERO, seconds)?;
+    let open = timed::measure(window, begun, BEGIN_LATEST, seconds - BEGIN_LATEST)?;
     let figures = test.figures(&written(running, seconds)?)?;
     listening.expect_running()?;
     Ok(outcome(figures, open))
 }
 
-/// A test and its server, which is fresh: one that served a test before listens for the data of that a while longer.
-fn start(stage: &Stage<'_>, test: Test, seconds: Duration) -> Result<(Tool, Tool)> {
+/// A test's server, its client, and when that began. The server is fresh: one that served a test before listens for the
+/// data of that a while longer.
+fn start(stage: &Stage<'_>, test: Test, seconds: Duration) -> Result<(Tool, Tool, Instant)> {
     let (client, server, dial) = stage.pair(0);
     let listening = Tool::serve(&server.place(), "netserver", "-D -f", CONTROL_PORT)?;
     let arguments = format!("-H {dial} {}", test.arguments(seconds));
-    Ok((listening, Tool::start(&client.place(), "netperf", &arguments)?))
+    let begun = Instant::now();
+    Ok((listening, Tool::start(&client.place(), "netperf", &arguments)?, begun))
 }
 
 /// What a test wrote that began a while ago or just now.

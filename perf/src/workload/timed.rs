@@ -10,6 +10,10 @@ use crate::measure::Window;
 /// By how much later than the program we may have seen its test begin.
 const LATE: Duration = Duration::from_millis(100);
 
+/// Opening takes a moment, on a busy machine a long one. A window that was open for less than this share of a test says
+/// nothing about it.
+const OPEN_SHARE_MIN: f64 = 0.1;
+
 /// The length of a test in the whole seconds that iperf3 and netperf know.
 pub(super) fn whole_seconds(seconds: f64) -> Duration {
     Duration::from_secs(seconds.ceil().max(1.0) as u64)
@@ -29,7 +33,10 @@ pub(super) fn measure(
     sleep_until(begun + skipped + length.saturating_sub(LATE));
     let seconds = opened.elapsed().as_secs_f64();
     window.close()?;
-    ensure!(begun.elapsed() < skipped + length * 2, "this machine is too busy to measure {length:?}");
+    ensure!(
+        seconds >= length.as_secs_f64() * OPEN_SHARE_MIN,
+        "this machine is too busy: of {length:?} the window was open for {seconds:.3} s"
+    );
     Ok(seconds)
 }
 
