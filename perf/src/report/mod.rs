@@ -1,17 +1,19 @@
-//! What is written down of a run.
+//! What is written down of a run: a Markdown page for a terminal or a README, an HTML page for a browser, and two runs
+//! beside each other. All of it comes from the record alone, so that a page can be made again from its JSON.
+
+pub(crate) mod board;
+mod bootstrap;
+#[cfg(test)]
+pub(crate) mod made_up;
+mod markdown;
+mod noise;
+pub(crate) mod number;
+pub(crate) mod statistics;
+mod suites;
 
 use crate::record::Run;
 
 /// The page for a terminal or a README.
-/// The page for a browser.
-pub(crate) fn html(run: &Run) -> String {
-    markdown(run)
-}
-
 pub(crate) fn markdown(run: &Run) -> String {
-    let mut page = String::new();
-    for sample in &run.samples {
-        page += &format!("{} {} {} {:?}\n", sample.round, sample.workload, sample.target, sample.figures);
-    }
-    page
+    markdown::page(run)
 }
