@@ -111,7 +111,8 @@ fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
 impl Section<'_> {
     /// The places of what stands in the tables.
     pub(crate) fn headlines(&self) -> impl Iterator<Item = usize> {
-        (0..self.figures.len()).filter(|&at| is_headline(self.figures[at]) || self.figures[at].key == "failures")
+        (0..self.figures.len())
+            .filter(|&at| is_headline(self.figures[at]) || self.figures[at].key == "failures")
     }
 
     /// The place of a figure.
@@ -125,7 +126,9 @@ impl Section<'_> {
     }
 
     pub(crate) fn comparison(&self, this: &str, that: &str) -> Option<&Comparison<'_>> {
-        self.comparisons.iter().find(|comparison| comparison.this.name == this && comparison.that.name == that)
+        self.comparisons
+            .iter()
+            .find(|comparison| comparison.this.name == this && comparison.that.name == that)
     }
 }
 

@@ -71,7 +71,8 @@ fn subjects(subjects: &[Subject]) -> String {
     let mut table = "\n| target | cipher suite | build | SHA-256 |\n|---|---|---|---|\n".to_owned();
     for subject in subjects {
         let build = [subject.build.version.as_str(), subject.build.notes.as_str()];
-        let build: Vec<String> = build.iter().filter(|part| !part.is_empty()).map(|part| cell(part)).collect();
+        let build: Vec<String> =
+            build.iter().filter(|part| !part.is_empty()).map(|part| cell(part)).collect();
         let suite = subject.suite.as_deref().unwrap_or("–");
         let _ = writeln!(
             table,
@@ -193,7 +194,8 @@ mod tests {
 
     #[test]
     fn the_page_has_machine_plan_targets_and_a_table_per_workload() {
-        let run = made_up::run(&["direct", "ztunnel", "ringway", "ringway:aes256"], &["bulk", "ping-pong"], 5);
+        let run =
+            made_up::run(&["direct", "ztunnel", "ringway", "ringway:aes256"], &["bulk", "ping-pong"], 5);
         let page = page(&run);
         for part in [
             "a CPU that does not exist (aes vaes) · cores [0, 1] of 2",

@@ -3,6 +3,7 @@
 
 pub(crate) mod board;
 mod bootstrap;
+mod html;
 #[cfg(test)]
 pub(crate) mod made_up;
 mod markdown;
@@ -16,4 +17,9 @@ use crate::record::Run;
 /// The page for a terminal or a README.
 pub(crate) fn markdown(run: &Run) -> String {
     markdown::page(run)
+}
+
+/// The page for a browser: one file that needs nothing else.
+pub(crate) fn html(run: &Run) -> String {
+    html::page(run)
 }

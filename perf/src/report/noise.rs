@@ -95,7 +95,9 @@ mod tests {
         run.samples[1].noise.foreign_cores = 0.5;
         run.samples[2].noise.stolen_cores = 0.25;
         let sentence = sentence(&run);
-        for part in ["not quiet", "load average 6.3", "up to 0.50 cores (0.00 in", "hypervisor took up to 0.25"] {
+        for part in
+            ["not quiet", "load average 6.3", "up to 0.50 cores (0.00 in", "hypervisor took up to 0.25"]
+        {
             assert!(sentence.contains(part), "{part}: {sentence}");
         }
     }

@@ -30,12 +30,7 @@ fn note(run: &Run, ringway: &Subject, peer: &Subject) -> String {
         || "nothing here compares equal suites".to_owned(),
         |equal| format!("{} has the same as {}", equal.name, peer.name),
     );
-    format!(
-        "By default ringway negotiates {} and {} {}: {equal}.",
-        suite(ringway),
-        peer.name,
-        suite(peer)
-    )
+    format!("By default ringway negotiates {} and {} {}: {equal}.", suite(ringway), peer.name, suite(peer))
 }
 
 /// True for ringway and for all of its variants and builds, which are called `ringway:NAME`.
