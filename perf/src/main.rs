@@ -10,6 +10,7 @@ mod copy;
 mod limits;
 mod machine;
 mod measure;
+mod pages;
 mod peer;
 mod pods;
 mod protocol;
@@ -41,6 +42,10 @@ struct Cli {
 enum Command {
     /// Measures every workload through every target, and prints a page of tables (needs root).
     Run(run::RunArguments),
+    /// The pages of a run again, from the JSON that it wrote.
+    Page(pages::PageArguments),
+    /// Two runs beside each other, from the JSON that they wrote.
+    Compare(pages::CompareArguments),
     /// What a push of 70,000 workloads by an xDS server costs a running ping-pong (needs root).
     Push(push::PushArguments),
     /// Measures how long a new pod waits for its proxy while other pods are busy (needs root).
@@ -75,6 +80,8 @@ struct PodsArguments {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => limits::raise_open_files().and_then(|()| run::run(&arguments)),
+        Command::Page(arguments) => pages::page(&arguments),
+        Command::Compare(arguments) => pages::compare(&arguments),
         Command::Push(arguments) => push::run(&arguments),
         Command::Pods(arguments) => pods(arguments),
         Command::Peer => peer::serve(),

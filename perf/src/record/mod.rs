@@ -2,6 +2,7 @@
 //! else; tables, charts, comparisons and the gate are made from it. docs/perf/schema.md describes it for others.
 
 pub(crate) mod figure;
+pub(crate) mod file;
 
 use std::collections::BTreeMap;
 

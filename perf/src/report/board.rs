@@ -1,7 +1,7 @@
 //! All that is said of a run, worked out once: for each workload the figures of each target, and how targets compare.
 
+use super::roles::is_ringway;
 use super::statistics::{self, Ratio, Series, Spread};
-use super::suites::is_ringway;
 use crate::record::figure::{FIGURES, Figure};
 use crate::record::{Run, Subject, WorkloadNote};
 

@@ -86,7 +86,7 @@ pub(crate) fn noisy(targets: &[&str], workloads: &[&str], rounds: usize, share: 
 
 fn subject(name: &str) -> Subject {
     let suite = match name {
-        "direct" => None,
+        "direct" | "plain" | "sealed" => None,
         "ztunnel" | "ringway:aes256" => Some("TLS_AES_256_GCM_SHA384"),
         _ => Some("TLS_AES_128_GCM_SHA256"),
     };
@@ -103,6 +103,7 @@ fn subject(name: &str) -> Subject {
 }
 
 fn sample(round: usize, target: &str, workload: &str, noise: f64) -> Sample {
+    let cost = noise / speed(target);
     let speed = speed(target) * noise;
     let latency = 1_000.0 / speed;
     let mut figures: Vec<(&str, f64)> = match workload {
@@ -116,7 +117,7 @@ fn sample(round: usize, target: &str, workload: &str, noise: f64) -> Sample {
         ],
     };
     if target != "direct" && workload != "idle" {
-        figures.extend(cpu(workload, noise / speed));
+        figures.extend(cpu(workload, cost));
     }
     let with_curve = figures.iter().any(|(key, _)| key.starts_with("latency"));
     Sample {

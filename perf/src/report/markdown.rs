@@ -118,7 +118,8 @@ fn details(section: &Section<'_>) -> String {
     format!("\n<details><summary>all figures</summary>\n\n{}\n</details>\n", table("", &heads, rows))
 }
 
-fn head(figure: &Figure) -> String {
+/// Its title with its unit.
+pub(crate) fn head(figure: &Figure) -> String {
     if figure.unit.is_empty() {
         figure.title.to_owned()
     } else {
@@ -135,7 +136,8 @@ fn figures(line: &Line<'_>, columns: &[usize]) -> (String, Vec<String>) {
     (line.target.name.clone(), cells.collect())
 }
 
-fn spread(spread: &Spread) -> String {
+/// A median with its range.
+pub(crate) fn spread(spread: &Spread) -> String {
     format!("{} ({}..{})", number(spread.median), number(spread.min), number(spread.max))
 }
 

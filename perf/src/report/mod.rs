@@ -3,12 +3,14 @@
 
 pub(crate) mod board;
 mod bootstrap;
+mod compare;
 mod html;
 #[cfg(test)]
 pub(crate) mod made_up;
 mod markdown;
 mod noise;
 pub(crate) mod number;
+mod roles;
 pub(crate) mod statistics;
 mod suites;
 
@@ -22,4 +24,14 @@ pub(crate) fn markdown(run: &Run) -> String {
 /// The page for a browser: one file that needs nothing else.
 pub(crate) fn html(run: &Run) -> String {
     html::page(run)
+}
+
+/// Two runs beside each other, for a terminal.
+pub(crate) fn compare_markdown(before: &Run, after: &Run) -> String {
+    compare::markdown(before, after)
+}
+
+/// Two runs beside each other, for a browser.
+pub(crate) fn compare_html(before: &Run, after: &Run) -> String {
+    compare::html(before, after)
 }

@@ -1,20 +1,25 @@
 //! How numbers are written: as many digits as they are worth.
 
-/// Digits that count.
+/// Digits that count, of a figure and of a large or small ratio.
 const DIGITS: i32 = 3;
+const RATIO_DIGITS: i32 = 2;
 /// From here on a change is a multiple and no longer a percentage.
 const MULTIPLE: f64 = 3.0;
 
 /// Three digits that count, thousands apart.
 pub(crate) fn number(value: f64) -> String {
+    digits(value, DIGITS)
+}
+
+fn digits(value: f64, count: i32) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
     }
     // Rounding may carry into a new digit: 9.996 is 10.0 and not 10.00.
     let magnitude = |value: f64| value.abs().log10().floor() as i32;
-    let step = 10_f64.powi(DIGITS - 1 - magnitude(value));
+    let step = 10_f64.powi(count - 1 - magnitude(value));
     let rounded = (value * step).round() / step;
-    let decimals = (DIGITS - 1 - magnitude(rounded)).max(0) as usize;
+    let decimals = (count - 1 - magnitude(rounded)).max(0) as usize;
     grouped(&format!("{value:.decimals$}"))
 }
 
@@ -32,18 +37,18 @@ fn grouped(digits: &str) -> String {
     fraction.map_or_else(|| text.clone(), |fraction| format!("{text}.{fraction}"))
 }
 
-/// How many times: two decimals near 1, three digits elsewhere.
+/// How many times: two decimals near 1, and no digit that changes with the next run elsewhere.
 pub(crate) fn ratio(value: f64) -> String {
-    if (0.1..10.0).contains(&value) { format!("{value:.2}") } else { number(value) }
+    if (0.095..9.995).contains(&value) { format!("{value:.2}") } else { digits(value, RATIO_DIGITS) }
 }
 
 /// The same as a change: `+45 %`, `−3.1 %`, and `×51` or `÷51` where percentages say little.
 pub(crate) fn change(ratio: f64) -> String {
     if ratio >= MULTIPLE {
-        return format!("×{}", number(ratio));
+        return format!("×{}", digits(ratio, RATIO_DIGITS));
     }
     if ratio > 0.0 && ratio <= 1.0 / MULTIPLE {
-        return format!("÷{}", number(1.0 / ratio));
+        return format!("÷{}", digits(1.0 / ratio, RATIO_DIGITS));
     }
     percent(ratio - 1.0)
 }
@@ -102,8 +107,8 @@ mod tests {
             (1.0, "1.00", "±0.0 %"),
             (0.9996, "1.00", "±0.0 %"),
             (1.0996, "1.10", "+10 %"),
-            (51.0, "51.0", "×51.0"),
-            (0.0149, "0.0149", "÷67.1"),
+            (51.0, "51", "×51"),
+            (0.0149, "0.015", "÷67"),
         ] {
             assert_eq!((ratio(value).as_str(), change(value).as_str()), (times, moved));
         }

@@ -1,5 +1,6 @@
 //! Which cipher suites were negotiated: a comparison of different ones compares ciphers too, so it has to be said.
 
+use super::roles::is_ringway;
 use crate::record::{Run, Subject};
 
 /// `TLS_AES_128_GCM_SHA256` as people say it.
@@ -31,11 +32,6 @@ fn note(run: &Run, ringway: &Subject, peer: &Subject) -> String {
         |equal| format!("{} has the same as {}", equal.name, peer.name),
     );
     format!("By default ringway negotiates {} and {} {}: {equal}.", suite(ringway), peer.name, suite(peer))
-}
-
-/// True for ringway and for all of its variants and builds, which are called `ringway:NAME`.
-pub(crate) fn is_ringway(target: &str) -> bool {
-    target == "ringway" || target.starts_with("ringway:")
 }
 
 #[cfg(test)]

@@ -11,11 +11,17 @@ const ALWAYS: [&str; 4] = ["throughput_gbps", "throughput_back_gbps", "rate_per_
 const OTHERWISE: [&str; 2] = ["latency_p50_us", "latency_p99_us"];
 
 pub(super) fn charts(section: &Section<'_>) -> String {
-    let draw = |keys: &[&str]| -> String {
-        keys.iter().filter_map(|key| section.place(key)).map(|at| chart(section, at)).collect()
+    let chosen = chosen(|key| section.place(key).is_some());
+    chosen.into_iter().filter_map(|key| section.place(key)).map(|at| chart(section, at)).collect()
+}
+
+/// What is drawn of a workload that has some figures.
+pub(crate) fn chosen(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let of = |keys: &[&'static str]| -> Vec<&'static str> {
+        keys.iter().copied().filter(|key| has(key)).collect()
     };
-    let always = draw(&ALWAYS);
-    if always.is_empty() { draw(&OTHERWISE) } else { always }
+    let always = of(&ALWAYS);
+    if always.is_empty() { of(&OTHERWISE) } else { always }
 }
 
 fn chart(section: &Section<'_>, at: usize) -> String {
@@ -35,14 +41,14 @@ fn chart(section: &Section<'_>, at: usize) -> String {
                 number(spread.min),
                 number(spread.max)
             );
-            row(name, &bar(spread, scale), &value)
+            row(class(name), name, &bar(spread, scale), &value)
         })
         .collect();
     frame(figure.title, figure.unit, &rows, "")
 }
 
 /// A chart with its caption; the note stands below it.
-pub(super) fn frame(title: &str, unit: &str, rows: &str, note: &str) -> String {
+pub(crate) fn frame(title: &str, unit: &str, rows: &str, note: &str) -> String {
     format!(
         "<figure class=\"chart\"><figcaption>{} <span class=\"unit\">{}</span></figcaption>\n{rows}{note}</figure>\n",
         escape(title),
@@ -51,15 +57,15 @@ pub(super) fn frame(title: &str, unit: &str, rows: &str, note: &str) -> String {
 }
 
 /// A name, what is drawn, and the value in numbers.
-pub(super) fn row(target: &str, drawing: &str, value: &str) -> String {
+pub(crate) fn row(class: &str, name: &str, drawing: &str, value: &str) -> String {
     format!(
-        "<div class=\"row {}\"><span class=\"name\">{}</span>{drawing}<span class=\"value\">{value}</span></div>\n",
-        class(target),
-        escape(target)
+        "<div class=\"row {class}\"><span class=\"name\">{}</span>{drawing}<span class=\"value\">{value}</span></div>\n",
+        escape(name)
     )
 }
 
-fn bar(spread: &Spread, scale: f64) -> String {
+/// A bar as long as the median, with the range on it.
+pub(crate) fn bar(spread: &Spread, scale: f64) -> String {
     let percent = |value: f64| 100.0 * value.max(0.0) / scale;
     let (median, min, max) = (percent(spread.median), percent(spread.min), percent(spread.max));
     format!(

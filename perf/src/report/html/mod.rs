@@ -2,14 +2,14 @@
 //! they fit any width while their text keeps its size.
 
 mod about;
-mod bars;
+pub(crate) mod bars;
 mod curves;
 mod stacks;
 mod summary;
-mod tables;
+pub(crate) mod tables;
 
 use super::board::{self, Section};
-use super::suites::is_ringway;
+use super::roles::is_ringway;
 use crate::record::Run;
 
 const STYLE: &str = include_str!("style.css");
@@ -23,7 +23,7 @@ pub(crate) fn page(run: &Run) -> String {
     let sections = board::sections(run);
     let mut body = summary::header(run, &sections);
     body += &contents(&sections);
-    body += &summary::glance(&sections);
+    body += &summary::glance(run, &sections);
     for section in &sections {
         body += &workload(run, section);
     }
@@ -70,7 +70,8 @@ fn workload(run: &Run, section: &Section<'_>) -> String {
     )
 }
 
-fn anchor(workload: &str) -> String {
+/// Where a workload is on the page.
+pub(crate) fn anchor(workload: &str) -> String {
     let plain = workload.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
     format!("w-{}", plain.collect::<String>())
 }

@@ -1,6 +1,7 @@
 //! What the proxies used of the CPU: client's and server's side, user and kernel apart, one on the other.
 
 use super::bars::{frame, row};
+use super::class;
 use crate::report::board::{Line, Section};
 use crate::report::number::number;
 
@@ -38,7 +39,7 @@ fn chart(section: &Section<'_>, end: &str, title: &str, unit: &str) -> String {
         .iter()
         .map(|(line, parts)| {
             let sum = line.median(total).unwrap_or_else(|| parts.iter().sum());
-            row(&line.target.name, &stack(*parts, scale), &number(sum))
+            row(class(&line.target.name), &line.target.name, &stack(*parts, scale), &number(sum))
         })
         .collect();
     frame(title, unit, &rows, &legend())

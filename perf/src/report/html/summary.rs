@@ -1,13 +1,13 @@
 //! The beginning of the page: what came out in sentences and a few large numbers, and all workloads at a glance.
 
-use super::tables::{mark, ratio, scrolling, verdict_class};
+use super::tables::{bare_ratio, mark, ratio, scrolling};
 use super::{anchor, escape};
 use crate::record::figure::Figure;
-use crate::record::{Encryption, Run, Subject};
+use crate::record::{Run, Subject};
 use crate::report::board::{Comparison, Section};
 use crate::report::number::{self, number};
 use crate::report::statistics::{Ratio, Verdict};
-use crate::report::{noise, suites};
+use crate::report::{noise, roles, suites};
 
 /// What becomes a large number, where it was measured: workloads of which the first that is there counts, the figure, and
 /// what people call that.
@@ -24,20 +24,16 @@ const TILES: [(&[&str], &str, &str); 8] = [
 const BULK: [&str; 4] = ["iperf3-p4", "bulk", "iperf3-p1", "netperf-stream"];
 const REQUESTS: [&str; 4] = ["ping-pong-32-64", "ping-pong", "netperf-rr", "ping-pong-1-64"];
 
-/// Losses that the summary names; the tables have all.
-const LOSSES_NAMED_MAX: usize = 4;
-
-/// The best that could be expected and what it costs to be there at all: not something one would use instead.
-const YARDSTICKS: [&str; 2] = ["sealed", "plain"];
+/// Workloads whose losses the summary names; the tables have all.
+const WORKLOADS_NAMED_MAX: usize = 4;
 
 pub(super) fn title(run: &Run) -> String {
-    let (ours, others): (Vec<&Subject>, Vec<&Subject>) =
-        run.targets.iter().partition(|target| suites::is_ringway(&target.name));
-    let others: Vec<&str> = others.iter().map(|target| target.name.as_str()).collect();
-    match (ours.first(), others.is_empty()) {
-        (Some(_), true) => "ringway".to_owned(),
-        (Some(_), false) => format!("ringway beside {}", listed(&others)),
-        (None, _) => listed(&others),
+    let others: Vec<&str> = roles::peers(run).iter().map(|target| target.name.as_str()).collect();
+    let has_ringway = run.targets.iter().any(|target| roles::is_ringway(&target.name));
+    match (has_ringway, others.is_empty()) {
+        (true, true) => "ringway".to_owned(),
+        (true, false) => format!("ringway beside {}", listed(&others)),
+        (false, _) => listed(&others),
     }
 }
 
@@ -50,7 +46,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 pub(super) fn header(run: &Run, sections: &[Section<'_>]) -> String {
-    let peers = peers(run);
+    let peers = roles::peers(run);
     let scores: String = peers.iter().filter_map(|peer| score(sections, &peer.name)).collect();
     let tiles: String = peers.first().map(|peer| tiles(sections, &peer.name)).unwrap_or_default();
     let notes: String =
@@ -64,15 +60,6 @@ pub(super) fn header(run: &Run, sections: &[Section<'_>]) -> String {
         escape(&title(run)),
         escape(&noise::sentence(run))
     )
-}
-
-/// What one could use in place of ringway; where there is nothing of the kind, all that is not ringway.
-fn peers(run: &Run) -> Vec<&Subject> {
-    let others = || run.targets.iter().filter(|target| !suites::is_ringway(&target.name));
-    let peers: Vec<&Subject> = others()
-        .filter(|target| target.encryption != Encryption::None && !YARDSTICKS.contains(&target.name.as_str()))
-        .collect();
-    if peers.is_empty() { others().collect() } else { peers }
 }
 
 /// Every headline that compares ringway with a peer.
@@ -101,35 +88,52 @@ fn score(sections: &[Section<'_>], peer: &str) -> Option<String> {
             escape(peer)
         ));
     }
-    let losses: Vec<String> = of(Verdict::Worse)
-        .map(|(section, figure, ratio)| {
-            let name = &section.note.name;
-            let change = number::change(ratio.median);
-            format!(
-                "{} in <a href=\"#{}\">{}</a> ({change})",
-                escape(figure.title),
-                anchor(name),
-                escape(name)
-            )
+    let counts = [
+        (of(Verdict::Better).count(), "better"),
+        (of(Verdict::NoDifference).count(), "no different"),
+        (of(Verdict::Worse).count(), "worse"),
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .enumerate()
+        .map(|(at, (count, word))| {
+            if at == 0 { format!("{word} in {count} of {all} figures") } else { format!("{word} in {count}") }
         })
         .collect();
-    let named = match losses.len() {
-        0 => String::new(),
-        few @ ..=LOSSES_NAMED_MAX => format!(" Worse: {}.", losses[..few].join(", ")),
-        many => format!(
-            " Worse: {}, and {} more.",
-            losses[..LOSSES_NAMED_MAX].join(", "),
-            many - LOSSES_NAMED_MAX
-        ),
-    };
+    let counts: Vec<&str> = counts.iter().map(String::as_str).collect();
     Some(format!(
-        "<p class=\"lead\">Against <b>{}</b>, ringway is better in {} of {all} figures, no different in {} and worse in \
-         {}.{named}</p>\n",
+        "<p class=\"lead\">Against <b>{}</b>, ringway is {}.{}</p>\n",
         escape(peer),
-        of(Verdict::Better).count(),
-        of(Verdict::NoDifference).count(),
-        losses.len()
+        listed(&counts),
+        losses(of(Verdict::Worse))
     ))
+}
+
+/// Where ringway is worse, by workload; empty where it is not.
+fn losses<'s>(worse: impl Iterator<Item = &'s (&'s Section<'s>, &'static Figure, Ratio)>) -> String {
+    let mut by_workload: Vec<(&str, Vec<String>)> = Vec::new();
+    for (section, figure, ratio) in worse {
+        let name = section.note.name.as_str();
+        let figure = format!("{} {}", escape(figure.title), number::change(ratio.median));
+        match by_workload.last_mut() {
+            Some((last, figures)) if *last == name => figures.push(figure),
+            _ => by_workload.push((name, vec![figure])),
+        }
+    }
+    let more = by_workload.len().saturating_sub(WORKLOADS_NAMED_MAX);
+    let named: Vec<String> = by_workload
+        .iter()
+        .take(WORKLOADS_NAMED_MAX)
+        .map(|(name, figures)| {
+            format!("<a href=\"#{}\">{}</a> ({})", anchor(name), escape(name), figures.join("; "))
+        })
+        .collect();
+    match (named.is_empty(), more) {
+        (true, _) => String::new(),
+        (_, 0) => format!(" Worse: {}.", named.join(", ")),
+        (_, more) => format!(" Worse: {}, and in {more} more workloads.", named.join(", ")),
+    }
 }
 
 fn tiles(sections: &[Section<'_>], peer: &str) -> String {
@@ -142,7 +146,13 @@ fn tiles(sections: &[Section<'_>], peer: &str) -> String {
             tile(section, section.place(key)?, what, peer)
         })
         .collect();
-    if tiles.is_empty() { tiles } else { format!("<div class=\"tiles\">\n{tiles}</div>\n") }
+    if tiles.is_empty() {
+        return tiles;
+    }
+    format!(
+        "<h2 class=\"against\">ringway against {}</h2>\n<div class=\"tiles\">\n{tiles}</div>\n",
+        escape(peer)
+    )
 }
 
 fn tile(section: &Section<'_>, at: usize, what: &str, peer: &str) -> Option<String> {
@@ -163,7 +173,7 @@ fn tile(section: &Section<'_>, at: usize, what: &str, peer: &str) -> Option<Stri
     });
     Some(format!(
         "<a class=\"tile {class}\" href=\"#{}\"><span class=\"what\">{what}</span><span class=\"large\">{}</span>\
-         <span class=\"verdict\">{}{word}{interval}</span><span class=\"numbers\">{} against {} {} of {}</span>\
+         <span class=\"verdict\">{}{word}{interval}</span><span class=\"numbers\">{} against {} {}</span>\
          <span class=\"where\">{}</span></a>\n",
         anchor(&section.note.name),
         number::change(ratio.median),
@@ -171,33 +181,32 @@ fn tile(section: &Section<'_>, at: usize, what: &str, peer: &str) -> Option<Stri
         number(median("ringway")?),
         number(median(peer)?),
         escape(figure.unit),
-        escape(peer),
         escape(&section.note.name)
     ))
 }
 
-/// Every workload in one or two rows: ringway, and ringway as a multiple of each other target.
-pub(super) fn glance(sections: &[Section<'_>]) -> String {
-    let mut others: Vec<&str> = Vec::new();
-    for comparison in sections.iter().flat_map(|section| &section.comparisons) {
-        let that = comparison.that.name.as_str();
-        if comparison.this.name == "ringway" && !others.contains(&that) {
-            others.push(that);
-        }
-    }
+/// Every workload in one or two rows: ringway, and ringway as a multiple of each other target, peers first.
+pub(super) fn glance(run: &Run, sections: &[Section<'_>]) -> String {
+    let is_compared =
+        |name: &str| sections.iter().any(|section| section.comparison("ringway", name).is_some());
+    let mut others: Vec<&Subject> = run
+        .targets
+        .iter()
+        .filter(|target| !roles::is_ringway(&target.name) && is_compared(&target.name))
+        .collect();
     if others.is_empty() {
         return String::new();
     }
-    let head: String = others.iter().map(|name| format!("<th>÷ {}</th>", escape(name))).collect();
-    let rows: String = sections
-        .iter()
-        .flat_map(|section| glances(section).map(move |at| (section, at)))
-        .map(|(section, at)| row(section, at, &others))
-        .collect();
+    let peers: Vec<&str> = roles::peers(run).iter().map(|peer| peer.name.as_str()).collect();
+    others.sort_by_key(|other| peers.iter().position(|peer| *peer == other.name).unwrap_or(usize::MAX));
+    let head: String = others.iter().map(|other| format!("<th>÷ {}</th>", escape(&other.name))).collect();
+    let places = sections.iter().flat_map(|section| glances(section).map(move |at| (section, at)));
+    let rows: String = places.map(|(section, at)| row(section, at, &others)).collect();
     format!(
-        "<section id=\"glance\">\n<h2>At a glance</h2>\n<p class=\"title\">ringway as a multiple of each other target, and the \
-         interval of 95 %. <span class=\"better\"><i class=\"mark\">▲</i>ringway is better</span>, <span class=\"worse\">\
-         <i class=\"mark\">▼</i>worse</span>.</p>\n{}</section>\n",
+        "<section id=\"glance\">\n<h2>At a glance</h2>\n<p class=\"title\">ringway as a multiple of each other target, and \
+         the interval of 95 %. Beside peers: <span class=\"better\"><i class=\"mark\">▲</i>ringway is better</span>, \
+         <span class=\"worse\"><i class=\"mark\">▼</i>worse</span>. Yardsticks, which nobody would use instead, have no \
+         mark.</p>\n{}</section>\n",
         scrolling("at a glance", &format!("<th>ringway</th>{head}"), &rows)
     )
 }
@@ -211,15 +220,16 @@ fn glances(section: &Section<'_>) -> impl Iterator<Item = usize> {
     subject.into_iter().chain(beside)
 }
 
-fn row(section: &Section<'_>, at: usize, others: &[&str]) -> String {
+fn row(section: &Section<'_>, at: usize, others: &[&Subject]) -> String {
     let figure = section.figures[at];
     let ours = section.lines.iter().find(|line| line.target.name == "ringway");
     let ours = ours.and_then(|line| line.median(Some(at))).map_or_else(|| "–".to_owned(), number);
     let ratios: String = others
         .iter()
         .map(|other| {
-            let comparison = section.comparison("ringway", other);
-            ratio(comparison.and_then(|comparison| comparison.ratios[at].as_ref()), figure)
+            let comparison = section.comparison("ringway", &other.name);
+            let found = comparison.and_then(|comparison| comparison.ratios[at].as_ref());
+            if roles::is_peer(other) { ratio(found, figure) } else { bare_ratio(found) }
         })
         .collect();
     let name = &section.note.name;
@@ -229,20 +239,5 @@ fn row(section: &Section<'_>, at: usize, others: &[&str]) -> String {
         escape(name),
         escape(figure.title),
         escape(figure.unit)
-    )
-}
-
-/// A change with its verdict, for comparisons of two runs.
-pub(crate) fn change_cell(ratio: &Ratio, figure: &Figure) -> String {
-    let verdict = ratio.verdict(figure.better);
-    let interval = ratio.interval.map_or_else(
-        || "too few rounds".to_owned(),
-        |(low, high)| format!("{} to {}", number::change(low), number::change(high)),
-    );
-    format!(
-        "<td class=\"{}\">{}{}<small>{interval}</small></td>",
-        verdict_class(verdict),
-        mark(verdict),
-        number::change(ratio.median)
     )
 }

@@ -4,17 +4,26 @@ use super::{class, escape};
 use crate::record::figure::Figure;
 use crate::report::board::{Comparison, Line, Section};
 use crate::report::number::{self, number};
+use crate::report::roles::{is_peer, is_ringway};
 use crate::report::statistics::{Ratio, Spread, Verdict};
 use crate::report::suites;
+
+/// A cell without a figure.
+const NOTHING: &str = "<td class=\"none\">–</td>";
 
 pub(super) fn tables(section: &Section<'_>) -> String {
     let columns: Vec<usize> = section.headlines().collect();
     let figures: Vec<&Figure> = columns.iter().map(|&at| section.figures[at]).collect();
     let lines: Vec<String> = section.lines.iter().map(|line| figures_of(line, &columns)).collect();
     let mut tables = table("what each target did", &figures, &lines.concat());
-    if !section.comparisons.is_empty() {
-        let rows = section.comparisons.iter().map(|comparison| ratios_of(section, comparison, &columns));
-        tables += &table("ratios", &figures, &rows.collect::<String>());
+    let (with_peers, with_others): (Vec<_>, Vec<_>) =
+        section.comparisons.iter().partition(|comparison| is_between_peers(comparison));
+    tables += &ratios(section, "ratios", &with_peers, &columns);
+    let others = ratios(section, "ratios to yardsticks", &with_others, &columns);
+    if with_peers.is_empty() {
+        tables += &others;
+    } else if !others.is_empty() {
+        tables += &format!("<details><summary>ratios to the yardsticks</summary>\n{others}</details>\n");
     }
     if section.figures.len() > columns.len() {
         tables += &all(section);
@@ -22,8 +31,41 @@ pub(super) fn tables(section: &Section<'_>) -> String {
     tables
 }
 
+/// Ringway beside what one could use in its place, or beside another build of it.
+fn is_between_peers(comparison: &Comparison<'_>) -> bool {
+    is_ringway(&comparison.this.name) && (is_peer(comparison.that) || is_ringway(&comparison.that.name))
+}
+
+/// Comparisons with one target stand together, below a line that names it.
+fn ratios(
+    section: &Section<'_>,
+    caption: &str,
+    comparisons: &[&Comparison<'_>],
+    columns: &[usize],
+) -> String {
+    if comparisons.is_empty() {
+        return String::new();
+    }
+    let figures: Vec<&Figure> = columns.iter().map(|&at| section.figures[at]).collect();
+    let mut rows = String::new();
+    let mut below = "";
+    for comparison in comparisons {
+        let that = comparison.that.name.as_str();
+        if that != below {
+            rows += &format!(
+                "<tr class=\"group\"><th>÷ {}</th><td colspan=\"{}\"></td></tr>\n",
+                escape(that),
+                columns.len()
+            );
+            below = that;
+        }
+        rows += &ratios_of(section, comparison, columns);
+    }
+    table(caption, &figures, &rows)
+}
+
 /// A table that scrolls by itself where the page is narrow.
-pub(super) fn scrolling(caption: &str, head: &str, rows: &str) -> String {
+pub(crate) fn scrolling(caption: &str, head: &str, rows: &str) -> String {
     format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><thead><tr><th></th>{head}</tr>\
          </thead>\n<tbody>{rows}</tbody></table></div>\n"
@@ -35,7 +77,8 @@ fn table(caption: &str, figures: &[&Figure], rows: &str) -> String {
     scrolling(caption, &head, rows)
 }
 
-pub(super) fn head(figure: &Figure) -> String {
+/// A figure above its column.
+pub(crate) fn head(figure: &Figure) -> String {
     format!("<th>{}<small>{}</small></th>", escape(figure.title), escape(figure.unit))
 }
 
@@ -47,36 +90,33 @@ fn figures_of(line: &Line<'_>, columns: &[usize]) -> String {
     format!("<tr class=\"{}\"><th>{}{suite}</th>{cells}</tr>\n", class(name), escape(name))
 }
 
-fn spread(spread: Option<&Spread>) -> String {
-    let Some(spread) = spread else { return "<td class=\"none\">–</td>".to_owned() };
+/// A median above its range.
+pub(crate) fn spread(spread: Option<&Spread>) -> String {
+    let Some(spread) = spread else { return NOTHING.to_owned() };
     format!("<td>{}<small>{}–{}</small></td>", number(spread.median), number(spread.min), number(spread.max))
 }
 
 fn ratios_of(section: &Section<'_>, comparison: &Comparison<'_>, columns: &[usize]) -> String {
-    let cells: String =
-        columns.iter().map(|&at| ratio(comparison.ratios[at].as_ref(), section.figures[at])).collect();
+    let is_judged = is_between_peers(comparison);
+    let cell = |&at: &usize| {
+        let found = comparison.ratios[at].as_ref();
+        if is_judged { ratio(found, section.figures[at]) } else { bare_ratio(found) }
+    };
+    let cells: String = columns.iter().map(cell).collect();
     let (this, that) = (comparison.this, comparison.that);
     let suites = match (suites::differ(this, that), this.suite.is_some() && this.suite == that.suite) {
         (true, _) => "<small>different suites</small>",
         (_, true) => "<small>equal suites</small>",
         _ => "",
     };
-    format!(
-        "<tr class=\"{}\"><th>{} ÷ {}{suites}</th>{cells}</tr>\n",
-        class(&this.name),
-        escape(&this.name),
-        escape(&that.name)
-    )
+    format!("<tr class=\"{}\"><th>{}{suites}</th>{cells}</tr>\n", class(&this.name), escape(&this.name))
 }
 
 /// A cell that says what a ratio means.
 pub(super) fn ratio(ratio: Option<&Ratio>, figure: &Figure) -> String {
-    let Some(ratio) = ratio else { return "<td class=\"none\">–</td>".to_owned() };
+    let Some(ratio) = ratio else { return NOTHING.to_owned() };
     let verdict = ratio.verdict(figure.better);
-    let interval = ratio.interval.map_or_else(
-        || "too few rounds".to_owned(),
-        |(low, high)| format!("{}–{}", number::ratio(low), number::ratio(high)),
-    );
+    let interval = interval(ratio);
     let value = match verdict {
         Verdict::NoDifference => "no difference".to_owned(),
         _ => number::ratio(ratio.median),
@@ -84,7 +124,35 @@ pub(super) fn ratio(ratio: Option<&Ratio>, figure: &Figure) -> String {
     format!("<td class=\"{}\">{}{value}<small>{interval}</small></td>", verdict_class(verdict), mark(verdict))
 }
 
-pub(super) fn verdict_class(verdict: Verdict) -> &'static str {
+/// The same as a change.
+pub(crate) fn change(ratio: Option<&Ratio>, figure: &Figure) -> String {
+    let Some(ratio) = ratio else { return NOTHING.to_owned() };
+    let verdict = ratio.verdict(figure.better);
+    let interval = ratio.interval.map_or_else(
+        || "too few rounds".to_owned(),
+        |(low, high)| format!("{} to {}", number::change(low), number::change(high)),
+    );
+    let value = match verdict {
+        Verdict::NoDifference => "no difference".to_owned(),
+        _ => number::change(ratio.median),
+    };
+    format!("<td class=\"{}\">{}{value}<small>{interval}</small></td>", verdict_class(verdict), mark(verdict))
+}
+
+/// The same without a judgement: nobody would use a yardstick instead.
+pub(super) fn bare_ratio(ratio: Option<&Ratio>) -> String {
+    let Some(ratio) = ratio else { return NOTHING.to_owned() };
+    format!("<td>{}<small>{}</small></td>", number::ratio(ratio.median), interval(ratio))
+}
+
+fn interval(ratio: &Ratio) -> String {
+    ratio.interval.map_or_else(
+        || "too few rounds".to_owned(),
+        |(low, high)| format!("{}–{}", number::ratio(low), number::ratio(high)),
+    )
+}
+
+fn verdict_class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "worse",
@@ -109,10 +177,7 @@ fn all(section: &Section<'_>) -> String {
         let medians = section.lines.iter().map(|line| line.median(Some(at)));
         let cells: String = medians
             .map(|median| {
-                median.map_or_else(
-                    || "<td class=\"none\">–</td>".to_owned(),
-                    |value| format!("<td>{}</td>", number(value)),
-                )
+                median.map_or_else(|| NOTHING.to_owned(), |value| format!("<td>{}</td>", number(value)))
             })
             .collect();
         format!("<tr><th>{}<small>{}</small></th>{cells}</tr>\n", escape(figure.title), escape(figure.unit))
