@@ -97,7 +97,11 @@ fn subject(name: &str) -> Subject {
             sha256: "0123456789ab".to_owned(),
             notes: String::new(),
         },
-        encryption: if suite.is_some() { Encryption::Tunnel } else { Encryption::None },
+        encryption: match name {
+            "sealed" => Encryption::Sealed,
+            _ if suite.is_some() => Encryption::Tunnel,
+            _ => Encryption::None,
+        },
         suite: suite.map(str::to_owned),
     }
 }

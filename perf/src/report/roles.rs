@@ -2,9 +2,6 @@
 
 use crate::record::{Encryption, Run, Subject};
 
-/// The bare limit of encryption: nothing that one could use.
-const LIMIT: &str = "sealed";
-
 /// Whom ringway replaces, so it is compared with that first.
 const FIRST_PEER: &str = "ztunnel";
 
@@ -15,7 +12,7 @@ pub(crate) fn is_ringway(target: &str) -> bool {
 
 /// True for what one could use in place of ringway: it encrypts, and is not there for measuring only.
 pub(crate) fn is_peer(target: &Subject) -> bool {
-    !is_ringway(&target.name) && target.encryption != Encryption::None && target.name != LIMIT
+    !is_ringway(&target.name) && !matches!(target.encryption, Encryption::None | Encryption::Sealed)
 }
 
 /// All peers, the one that matters most first; where there are none, all that is not ringway.

@@ -80,6 +80,7 @@ fn encryption(encryption: Encryption) -> &'static str {
     match encryption {
         Encryption::None => "plaintext",
         Encryption::Tunnel => "tunnels to port 15008",
+        Encryption::Sealed => "sealed, not TLS, to port 15008",
         Encryption::Wireguard => "WireGuard",
         Encryption::Unproven => "not looked at",
     }
