@@ -20,8 +20,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts one at `place`.
     pub(crate) fn start(place: &Place) -> Result<Self> {
-        let program = std::env::current_exe().context("finding this program")?;
-        let mut command = place.command(&program.to_string_lossy());
+        let mut command = place.command(&place.own_program()?);
         command.arg("peer").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = place.spawn(&mut command)?;
         let requests = child.stdin.take().context("no pipe to a generator")?;

@@ -41,7 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measures every workload through every target, and prints a page of tables (needs root).
-    Run(run::RunArguments),
+    Run(Box<run::RunArguments>),
     /// The pages of a run again, from the JSON that it wrote.
     Page(pages::PageArguments),
     /// Two runs beside each other, from the JSON that they wrote.

@@ -90,7 +90,7 @@ fn leave_out(order: &mut Order, left_out: &mut Vec<LeftOut>) {
         left_out.extend(reason.clone().map(|reason| LeftOut { what: target.name().to_owned(), reason }));
         reason.is_none()
     });
-    let pairs = order.layout.pairs;
+    let pairs = order.layout.pairs();
     order.workloads.retain(|workload| {
         let too_few = (workload.pairs > pairs)
             .then(|| format!("it needs {} pairs of pods, there are {pairs}", workload.pairs));

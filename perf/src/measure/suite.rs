@@ -40,7 +40,7 @@ pub(crate) fn of_first_tunnels(
 fn of_first_tunnel(client: &Pod, server: &Pod, dial: Ipv4Addr) -> Result<String> {
     let mut listener = Agent::start(&server.place())?;
     listener.tell(&Request::Listen)?;
-    let capture = Capture::start(&client.netns, "eth0", server.ip.into(), WHOLE_PACKETS)?;
+    let capture = Capture::start(client.netns()?, "eth0", server.ip.into(), WHOLE_PACKETS)?;
     play(client, dial).context("the first connection")?;
     let file = capture.stop()?;
     let segments = pcap::segments(&file)?;
@@ -54,7 +54,7 @@ fn of_first_tunnel(client: &Pod, server: &Pod, dial: Ipv4Addr) -> Result<String>
 }
 
 fn play(client: &Pod, dial: Ipv4Addr) -> Result<()> {
-    let mut stream = traffic::connect(&client.netns, Port::Echo.of(dial))?;
+    let mut stream = traffic::connect(client.netns()?, Port::Echo.of(dial))?;
     for _ in 0..EXCHANGES {
         let mut answer = [0; MESSAGE_BYTES];
         stream.write_all(&[0x5a; MESSAGE_BYTES])?;

@@ -28,19 +28,25 @@ const RULES: &str = "*mangle
 COMMIT
 ";
 
-/// Begins to count on the link of every client.
+/// Begins to count on the link of every client. Where the pods are the user's there is nothing to count on.
 pub(crate) fn watch(site: &Site) -> Result<()> {
+    if !site.is_ours() {
+        return Ok(());
+    }
     site.clients.iter().try_for_each(|pod| {
         let mut restore = Command::new("iptables-restore");
-        pod.netns.enter(|| shell::feed(restore.arg("--noflush"), RULES)).map(drop)
+        pod.netns()?.enter(|| shell::feed(restore.arg("--noflush"), RULES)).map(drop)
     })
 }
 
 impl Wire {
     /// Of all clients of a site so far.
     pub(crate) fn read(site: &Site) -> Result<Self> {
+        if !site.is_ours() {
+            return Ok(Self::default());
+        }
         site.clients.iter().try_fold(Self::default(), |sum, pod| {
-            let one = parse(&pod.netns.run("iptables-save --counters --table mangle")?)?;
+            let one = parse(&pod.netns()?.run("iptables-save --counters --table mangle")?)?;
             Ok(Self {
                 tunnel_bytes: sum.tunnel_bytes + one.tunnel_bytes,
                 plain_bytes: sum.plain_bytes + one.plain_bytes,

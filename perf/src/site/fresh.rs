@@ -14,8 +14,8 @@ const PREFIX_BITS: u32 = 20;
 /// Gives them to `server`, and lets `client` reach them.
 pub(super) fn add(client: &Pod, server: &mut Pod) -> Result<()> {
     // A local route instead of thousands of addresses: the kernel takes what comes to any of them.
-    server.netns.ip(&format!("route add local {NETWORK}/{PREFIX_BITS} dev lo"))?;
-    client.netns.ip(&format!("route add {NETWORK}/{PREFIX_BITS} via {}", server.ip))?;
+    server.netns()?.ip(&format!("route add local {NETWORK}/{PREFIX_BITS} dev lo"))?;
+    client.netns()?.ip(&format!("route add {NETWORK}/{PREFIX_BITS} via {}", server.ip))?;
     server.extra_ips = addresses().collect();
     Ok(())
 }

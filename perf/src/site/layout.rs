@@ -7,8 +7,9 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use testkit::netns::Netns;
 
+use super::endpoints::Endpoints;
 use super::rate::Rate;
-use super::{Pod, Site, device};
+use super::{Place, Pod, Site, device};
 
 /// Ethernet's.
 const MTU: u32 = 1500;
@@ -48,11 +49,14 @@ pub(crate) struct Layout {
     /// How much the wire carries each way, as 10gbit or 500mbit [default: what it can].
     #[arg(long)]
     pub(crate) rate: Option<Rate>,
+    /// Instead of all that: between two places of the user's.
+    #[command(flatten)]
+    pub(crate) endpoints: Option<Endpoints>,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { same_node: false, pairs: 2, underlay: Underlay::Native, mtu: MTU, rate: None }
+        Self { same_node: false, pairs: 2, underlay: Underlay::Native, mtu: MTU, rate: None, endpoints: None }
     }
 }
 
@@ -87,6 +91,9 @@ impl Underlay {
 impl Layout {
     /// Makes the namespaces and joins them.
     pub(crate) fn build(&self) -> Result<Site> {
+        if let Some(endpoints) = &self.endpoints {
+            return endpoints.site();
+        }
         ensure!((1..=PAIRS_MAX).contains(&self.pairs), "there can be 1 to {PAIRS_MAX} pairs of pods");
         let (mut clients, mut servers) = (Vec::new(), Vec::new());
         for pair in 0..self.pairs {
@@ -99,8 +106,16 @@ impl Layout {
         Site::new(clients, servers, node, self.mtu - self.underlay.overhead())
     }
 
+    /// How many pairs there will be.
+    pub(crate) fn pairs(&self) -> usize {
+        if self.endpoints.is_some() { 1 } else { self.pairs }
+    }
+
     /// In words, for the report.
     pub(crate) fn describe(&self) -> String {
+        if let Some(endpoints) = &self.endpoints {
+            return endpoints.describe();
+        }
         let place = if self.same_node { "two pods of one node" } else { "one node to another" };
         let underlay = self.underlay.kind().map_or_else(String::new, |kind| format!(", {kind}"));
         let rate = self.rate.as_ref().map_or_else(String::new, |rate| format!(", {rate}"));
@@ -109,6 +124,9 @@ impl Layout {
 
     /// Why this kernel can't have it.
     pub(crate) fn unavailable(&self) -> Option<String> {
+        if self.endpoints.is_some() {
+            return None;
+        }
         let arguments = self.underlay.arguments(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
         let without_device = self.underlay.kind().and_then(|kind| device::unavailable(kind, &arguments));
         without_device.or_else(|| device::queue_unavailable("tbf", &self.rate?.as_tbf()))
@@ -121,22 +139,23 @@ impl Layout {
         netns.sysctl("net/ipv4/ip_local_port_range", "10000 65535")?;
         let node = if self.same_node { "node".to_owned() } else { format!("node-of-{side}s") };
         let ip = Ipv4Addr::new(10, 77, pair as u8, last);
-        Ok(Pod { name, ip, extra_ips: Vec::new(), node, netns: Arc::new(netns) })
+        Ok(Pod { name, ip, extra_ips: Vec::new(), node, place: Place::Netns(Arc::new(netns)) })
     }
 
     /// A wire between two pods, and eth0 at each end: the wire itself, or the underlay's device above it.
     fn join(&self, pair: u8, client: &Pod, server: &Pod) -> Result<()> {
         let wire = if self.underlay == Underlay::Native { "eth0" } else { "eth1" };
-        let (mtu, far) = (self.mtu, server.netns.name());
-        client.netns.ip_batch(&format!(
+        let (mtu, far) = (self.mtu, server.netns()?.name());
+        client.netns()?.ip_batch(&format!(
             "link add {wire} mtu {mtu} type veth peer name {wire} mtu {mtu} netns {far}\n"
         ))?;
         let ends = [Ipv4Addr::new(172, 30, pair, 1), Ipv4Addr::new(172, 30, pair, 2)];
         for (pod, [local, remote]) in [(client, ends), (server, [ends[1], ends[0]])] {
-            pod.netns.ip_batch(&self.underlay_lines(local, remote))?;
-            pod.netns.ip_batch(&format!("addr add {}/24 dev eth0\nlink set eth0 up\n", pod.ip))?;
+            let netns = pod.netns()?;
+            netns.ip_batch(&self.underlay_lines(local, remote))?;
+            netns.ip_batch(&format!("addr add {}/24 dev eth0\nlink set eth0 up\n", pod.ip))?;
             if let Some(rate) = &self.rate {
-                pod.netns.run(&format!("tc qdisc add dev {wire} root tbf {}", rate.as_tbf()))?;
+                netns.run(&format!("tc qdisc add dev {wire} root tbf {}", rate.as_tbf()))?;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@
 //! fresh for every target and round, so that nothing of the round before (connection tracking, ports that wait) is left.
 
 pub(crate) mod device;
+mod endpoints;
 mod fresh;
 mod layout;
 mod place;
@@ -17,13 +18,13 @@ mod rate;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use testkit::netns::Netns;
 use testkit::run::Run;
 
+pub(crate) use endpoints::Endpoints;
 pub(crate) use layout::Layout;
 pub(crate) use place::Place;
 
@@ -37,12 +38,20 @@ pub(crate) struct Pod {
     pub(crate) extra_ips: Vec<Ipv4Addr>,
     /// The node it is on.
     pub(crate) node: String,
-    pub(crate) netns: Arc<Netns>,
+    place: Place,
 }
 
 impl Pod {
     pub(crate) fn place(&self) -> Place {
-        Place::Netns(Arc::clone(&self.netns))
+        self.place.clone()
+    }
+
+    /// The namespace of a pod of ours: only there can anything be put between client and server.
+    pub(crate) fn netns(&self) -> Result<&Netns> {
+        match &self.place {
+            Place::Netns(netns) => Ok(netns),
+            Place::Exec(_) => bail!("{} is the user's: nothing can be set up there", self.place.name()),
+        }
     }
 
     /// `ns/name/sa`, as PROXY_WORKLOAD_INFO wants it.
@@ -64,12 +73,12 @@ impl Pod {
     }
 
     /// Its entry in the list of its node's pods.
-    fn entry(&self) -> String {
-        format!(
+    fn entry(&self) -> Result<String> {
+        Ok(format!(
             "- uid: \"perf/{0}\"\n  name: {0}\n  namespace: default\n  serviceAccount: {0}\n  netns: {1}\n",
             self.name,
-            self.netns.path().display(),
-        )
+            self.netns()?.path().display(),
+        ))
     }
 }
 
@@ -81,7 +90,7 @@ pub(crate) struct Site {
     pub(crate) servers: Vec<Pod>,
     /// Where clients and servers are pods of one node: its own namespace.
     pub(crate) node: Option<Netns>,
-    /// Of every pod's eth0.
+    /// Of every pod's eth0; 0 where they are not ours.
     pub(crate) mtu: u32,
     directory: PathBuf,
     /// How many of the first server's more addresses somebody has dialled.
@@ -97,10 +106,21 @@ impl Site {
         let site = Self { clients, servers, node, mtu, directory, dialled: AtomicUsize::new(0) };
         let workloads: String = site.pods().map(Pod::workload).collect();
         fs::write(site.xds_file(), format!("workloads:\n{workloads}"))?;
-        let entries: String = site.pods().map(Pod::entry).collect();
+        let entries: String = site.pods().map(Pod::entry).collect::<Result<_>>()?;
         fs::write(site.pods_file(), format!("pods:\n{entries}"))?;
         fs::create_dir(site.authority_directory())?;
         Ok(site)
+    }
+
+    /// Of two places that are not ours: nothing is made there.
+    fn of_endpoints(client: Pod, server: Pod) -> Self {
+        let (clients, servers) = (vec![client], vec![server]);
+        Self { clients, servers, node: None, mtu: 0, directory: PathBuf::new(), dialled: AtomicUsize::new(0) }
+    }
+
+    /// Whether its pods are namespaces of ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.pods().all(|pod| pod.netns().is_ok())
     }
 
     /// All of them, the clients first.

@@ -44,6 +44,17 @@ impl Place {
         }
     }
 
+    /// This program there: where it is not ours, one of its name in the path.
+    pub(crate) fn own_program(&self) -> Result<String> {
+        match self {
+            Self::Netns(_) => {
+                let program = std::env::current_exe().context("finding this program")?;
+                Ok(program.to_string_lossy().into_owned())
+            }
+            Self::Exec(_) => Ok(env!("CARGO_PKG_NAME").to_owned()),
+        }
+    }
+
     /// In messages.
     pub(crate) fn name(&self) -> String {
         match self {

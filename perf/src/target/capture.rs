@@ -25,14 +25,14 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) fn install(site: &Site) -> Result<()> {
     site.clients.iter().try_for_each(|pod| {
         let mut restore = Command::new("iptables-restore");
-        pod.netns.enter(|| shell::feed(restore.arg("--noflush"), RULES)).map(drop)
+        pod.netns()?.enter(|| shell::feed(restore.arg("--noflush"), RULES)).map(drop)
     })
 }
 
 /// Starts a process in a pod and waits until something listens on `port` there.
 pub(super) fn start_listening(name: &str, pod: &Pod, command: &mut Command, port: u16) -> Result<Process> {
     let title = format!("{name}-{}", pod.name).replace(':', "-");
-    let mut process = Process::start(&title, &pod.netns, command)?;
+    let mut process = Process::start(&title, pod.netns()?, command)?;
     let table = format!("/proc/{}/net/tcp", process.pid());
     wait_until(&format!("{title} to listen on port {port}"), READY_TIMEOUT, || {
         process.expect_running()?;

@@ -41,8 +41,8 @@ pub(super) fn dedicated(binary: &Path, site: &Site, pod: &Pod, worker_threads: u
 /// authority's root) is there when the others look for it.
 pub(super) fn start(name: &str, site: &Site, proxy: impl Fn(&Pod) -> Command) -> Result<Standing> {
     let start = |pod: &Pod| {
-        redirect::install(&pod.netns)?;
-        start_ready(&format!("{name}-{}", pod.name), &pod.netns, &mut proxy(pod))
+        redirect::install(pod.netns()?)?;
+        start_ready(&format!("{name}-{}", pod.name), pod.netns()?, &mut proxy(pod))
     };
     let client_side = site.clients.iter().map(start).collect::<Result<_>>()?;
     let server_side = site.servers.iter().map(start).collect::<Result<_>>()?;
@@ -51,7 +51,7 @@ pub(super) fn start(name: &str, site: &Site, proxy: impl Fn(&Pod) -> Command) ->
 
 /// Redirects all pods and runs one proxy for all in the namespace of their node.
 pub(super) fn start_node(name: &str, site: &Site, node: &Netns, proxy: &mut Command) -> Result<Standing> {
-    site.pods().try_for_each(|pod| redirect::install(&pod.netns))?;
+    site.pods().try_for_each(|pod| redirect::install(pod.netns()?))?;
     let client_side = vec![start_ready(&format!("{name}-node"), node, proxy)?];
     Ok(Standing { client_side, ..Standing::of_pods(site) })
 }

@@ -8,6 +8,7 @@ mod capture;
 mod certificates;
 mod copies;
 mod direct;
+mod existing;
 mod haproxy;
 mod hbone;
 mod plain;
@@ -27,10 +28,11 @@ use anyhow::{Context, Result, bail, ensure};
 use testkit::process::Process;
 
 use crate::record::{Build, Encryption};
-use crate::site::Site;
+use crate::site::{Endpoints, Site};
 use crate::workload::Workload;
 pub(crate) use builds::RingwayBuild;
 use direct::Direct;
+use existing::Existing;
 use haproxy::Haproxy;
 use plain::Plain;
 use ringway::Ringway;
@@ -120,12 +122,21 @@ pub(crate) struct Choice {
     pub(crate) worker_threads: u32,
     /// Which, in which order; all that there are when empty.
     pub(crate) names: Vec<String>,
+    /// Where nothing of ours can be put between client and server: what is there already.
+    pub(crate) endpoints: Option<Endpoints>,
 }
 
 impl Choice {
     /// The targets; a ringway that is named by its revision is built. One that was asked for by name and is not there is an
     /// error.
     pub(crate) fn targets(&self) -> Result<Vec<Box<dyn Target>>> {
+        if let Some(endpoints) = &self.endpoints {
+            ensure!(
+                self.names.is_empty(),
+                "between endpoints of yours stands what you put there: no --targets"
+            );
+            return Ok(vec![Box::new(Existing::new(endpoints.clone()))]);
+        }
         builds::expect_distinct(&self.ringways)?;
         let names = if self.names.is_empty() { self.all_names() } else { self.names.clone() };
         let mut targets = Vec::new();
@@ -203,6 +214,7 @@ mod tests {
             peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
             worker_threads: 2,
             names: names.iter().map(|&name| name.to_owned()).collect(),
+            endpoints: None,
         }
     }
 

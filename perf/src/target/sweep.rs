@@ -63,10 +63,10 @@ fn sorted(mut trials: Vec<Trial>) -> Vec<Trial> {
 /// One stream for a moment; Gb/s.
 fn stream(site: &Site) -> Result<f64> {
     let (client, server) = (&site.clients[0], &site.servers[0]);
-    let listener = server.netns.enter(|| TcpListener::bind((server.ip, 0)))?;
+    let listener = server.netns()?.enter(|| TcpListener::bind((server.ip, 0)))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let sender = client.netns.enter(|| TcpStream::connect(address))?;
+    let sender = client.netns()?.enter(|| TcpStream::connect(address))?;
     let receiver = wait_until("a stream through the sealed copy", PATIENCE, || Ok(listener.accept().ok()))?.0;
     receiver.set_nonblocking(false)?;
     receiver.set_read_timeout(Some(PATIENCE))?;

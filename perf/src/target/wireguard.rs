@@ -44,10 +44,11 @@ impl<'s> End<'s> {
     fn up(&self, other: &Self, site: &Site) -> Result<()> {
         let key_file = site.directory().join(format!("wireguard-{}.key", self.pod.name));
         fs::write(&key_file, &self.private_key)?;
-        self.pod.netns.ip("link add wg0 type wireguard")?;
+        let netns = self.pod.netns()?;
+        netns.ip("link add wg0 type wireguard")?;
         let arguments = tunnel(&key_file, &other.public_key, other.ip, other.pod.ip);
-        self.pod.netns.output(Command::new("wg").args(arguments))?;
-        self.pod.netns.ip_batch(&link(self.ip, site.mtu))
+        netns.output(Command::new("wg").args(arguments))?;
+        netns.ip_batch(&link(self.ip, site.mtu))
     }
 }
 
