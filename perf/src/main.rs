@@ -3,10 +3,9 @@
 //! `run` puts each target between two pods, drives the workloads through it round by round, and prints what came out.
 //! See docs/perf/README.md for the method.
 
-#![allow(dead_code)]
-
 mod agent;
 mod copy;
+mod gate;
 mod limits;
 mod machine;
 mod measure;
@@ -46,6 +45,9 @@ enum Command {
     Page(pages::PageArguments),
     /// Two runs beside each other, from the JSON that they wrote.
     Compare(pages::CompareArguments),
+    /// Whether this build is slower than another: exits with 1 on a loss that is sure and matters, with 2 when it could not
+    /// tell (needs root).
+    Gate(Box<gate::GateArguments>),
     /// What a push of 70,000 workloads by an xDS server costs a running ping-pong (needs root).
     Push(push::PushArguments),
     /// Measures how long a new pod waits for its proxy while other pods are busy (needs root).
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => limits::raise_open_files().and_then(|()| run::run(&arguments)),
         Command::Page(arguments) => pages::page(&arguments),
         Command::Compare(arguments) => pages::compare(&arguments),
+        Command::Gate(arguments) => return gate(&arguments),
         Command::Push(arguments) => push::run(&arguments),
         Command::Pods(arguments) => pods(arguments),
         Command::Peer => peer::serve(),
@@ -92,6 +95,17 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("ringway-perf: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn gate(arguments: &gate::GateArguments) -> ExitCode {
+    match limits::raise_open_files().and_then(|()| gate::run(arguments)) {
+        Ok(gate::Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(gate::Outcome::Lost) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("ringway-perf: {error:#}");
+            ExitCode::from(2)
         }
     }
 }

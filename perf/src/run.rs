@@ -119,8 +119,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     if !arguments.cores.is_empty() {
         cpu::restrict(&arguments.cores)?;
     }
-    let order = order(arguments)?;
-    let run = measure::run(order)?;
+    let mut order = order(arguments)?;
+    let run = measure::run(&mut order)?;
     print!("{}", report::markdown(&run));
     if let Some(file) = &arguments.json {
         write(file, &(serde_json::to_string_pretty(&run)? + "\n"))?;

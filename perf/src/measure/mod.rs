@@ -1,8 +1,10 @@
 //! The rounds. In each, every target is started afresh on a site of its own; then workload by workload all targets are
 //! measured one after the other, so that what is compared lies seconds apart, and who comes first changes by round.
 
+mod attached;
 mod clocks;
 pub(crate) mod cpu;
+pub(crate) mod profile;
 mod progress;
 mod suite;
 pub(crate) mod syscalls;
@@ -18,8 +20,8 @@ use crate::record::{LeftOut, Plan, Run, SCHEMA, Sample, Subject, WorkloadNote};
 use crate::site::{Layout, Site};
 use crate::target::{Standing, Target};
 use crate::workload::{Outcome, Stage, Workload};
+use attached::Attached;
 use progress::Progress;
-use syscalls::Counter;
 use window::Measured;
 pub(crate) use window::Window;
 
@@ -43,9 +45,10 @@ struct Stand<'t> {
 }
 
 /// Measures it all. The first thing that fails ends it; what this machine does not have is left out, and noted.
-pub(crate) fn run(mut order: Order) -> Result<Run> {
+pub(crate) fn run(order: &mut Order) -> Result<Run> {
     let mut left_out = Vec::new();
-    leave_out(&mut order, &mut left_out);
+    leave_out(order, &mut left_out);
+    let order = &*order;
     ensure!(!order.targets.is_empty() && !order.workloads.is_empty(), "nothing is left to measure");
     let mut run = Run {
         schema: SCHEMA,
@@ -59,9 +62,9 @@ pub(crate) fn run(mut order: Order) -> Result<Run> {
     let passes = order.plan.rounds + usize::from(order.count_syscalls);
     let mut progress = Progress::new(passes * order.targets.len() * order.workloads.len());
     for round in 0..order.plan.rounds {
-        let mut stands = start_all(&order, round)?;
+        let mut stands = start_all(order, round)?;
         if round == 0 {
-            run.targets = subjects(&order, &stands)?;
+            run.targets = subjects(order, &stands)?;
         }
         for &workload in &order.workloads {
             for stand in &mut stands {
@@ -77,7 +80,7 @@ pub(crate) fn run(mut order: Order) -> Result<Run> {
         }
     }
     if order.count_syscalls {
-        run.samples.extend(syscalls::pass(&order, &mut progress)?);
+        run.samples.extend(syscalls::pass(order, &mut progress)?);
     }
     progress.finish();
     Ok(run)
@@ -178,7 +181,7 @@ fn drive(
     plan: &Plan,
     stand: &Stand<'_>,
     workload: &Workload,
-    counter: Option<Counter>,
+    perf: Option<Attached>,
 ) -> Result<(Outcome, Measured)> {
     let stage = Stage {
         site: &stand.site,
@@ -187,7 +190,7 @@ fn drive(
         seconds: plan.seconds,
         warm_up_seconds: plan.warm_up_seconds,
     };
-    let mut window = Window::new(&stand.site, &stand.standing, counter);
+    let mut window = Window::new(&stand.site, &stand.standing, perf);
     let outcome = (workload.drive)(&stage, &mut window)?;
     Ok((outcome, window.measured()?))
 }

@@ -1,18 +1,15 @@
 //! System calls of the proxies, counted by `perf stat` in a pass of its own: counting costs time at every call, so nothing
 //! else is taken from this pass.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::{Context, Result, bail};
 use testkit::shell;
 
+use super::attached::Attached;
 use super::progress::Progress;
 use super::{Order, Stand, drive, reason_against, start_all};
 use crate::record::{Plan, Sample};
-use crate::target::Standing;
 use crate::workload::{Volume, Workload};
 
 /// A count needs no long window.
@@ -55,7 +52,7 @@ pub(super) fn pass(order: &Order, progress: &mut Progress) -> Result<Vec<Sample>
 }
 
 fn count(plan: &Plan, stand: &Stand<'_>, workload: &Workload) -> Result<Sample> {
-    let counter = Counter::attach(&stand.standing)?;
+    let counter = Attached::start(&stand.standing, &["stat", "-x,", "-e", EVENT])?;
     let (outcome, measured) = drive(plan, stand, workload, Some(counter))?;
     let mut sample = Sample {
         // Behind the rounds.
@@ -70,63 +67,10 @@ fn count(plan: &Plan, stand: &Stand<'_>, workload: &Workload) -> Result<Sample> 
         Volume::Operations(operations) => Some(("syscalls_per_op", operations)),
         Volume::Unclear => None,
     };
-    if let Some(((key, by), calls)) = by.zip(measured.syscalls) {
-        sample.figures.insert(key.to_owned(), calls / by);
+    if let Some(((key, by), said)) = by.zip(measured.perf_said.as_deref()) {
+        sample.figures.insert(key.to_owned(), parse(said)? / by);
     }
     Ok(sample)
-}
-
-/// `perf stat` beside the processes of a target, told over its standard input when to count.
-#[derive(Debug)]
-pub(super) struct Counter {
-    perf: Child,
-    commands: ChildStdin,
-    acknowledged: BufReader<ChildStdout>,
-}
-
-impl Counter {
-    fn attach(standing: &Standing) -> Result<Self> {
-        let pids: Vec<String> = standing.processes().map(|process| process.pid().to_string()).collect();
-        let mut perf = Command::new("perf");
-        perf.args(["stat", "-x,", "-e", EVENT, "-p", &pids.join(","), "--delay=-1", "--control=fd:0,1"]);
-        perf.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut perf = perf.spawn().context("starting perf")?;
-        let commands = perf.stdin.take().context("no pipe to perf")?;
-        let acknowledged = BufReader::new(perf.stdout.take().context("no pipe from perf")?);
-        Ok(Self { perf, commands, acknowledged })
-    }
-
-    pub(super) fn enable(&mut self) -> Result<()> {
-        self.tell("enable")
-    }
-
-    pub(super) fn disable(&mut self) -> Result<()> {
-        self.tell("disable")
-    }
-
-    /// Ends it: what it counted.
-    pub(super) fn total(mut self) -> Result<f64> {
-        kill(Pid::from_raw(i32::try_from(self.perf.id())?), Signal::SIGINT)?;
-        let mut said = String::new();
-        self.perf.stderr.take().context("no pipe from perf")?.read_to_string(&mut said)?;
-        self.perf.wait()?;
-        parse(&said)
-    }
-
-    fn tell(&mut self, command: &str) -> Result<()> {
-        writeln!(self.commands, "{command}").context("speaking to perf")?;
-        let mut answer = String::new();
-        self.acknowledged.read_line(&mut answer).context("listening to perf")?;
-        ensure!(answer.contains("ack"), "perf answered {command} with {answer:?}");
-        Ok(())
-    }
-}
-
-impl Drop for Counter {
-    fn drop(&mut self) {
-        let _ = self.perf.kill();
-        let _ = self.perf.wait();
-    }
 }
 
 /// A line like `12345,,raw_syscalls:sys_enter,1000000,100.00,,`.

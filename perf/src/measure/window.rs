@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::attached::Attached;
 use super::clocks::{Clocks, Usage};
-use super::syscalls::Counter;
 use crate::record::Wire;
 use crate::site::Site;
 use crate::target::Standing;
@@ -18,24 +18,24 @@ pub(crate) struct Window<'w> {
     site: &'w Site,
     standing: &'w Standing,
     generators: Vec<u32>,
-    /// In the pass that counts system calls.
-    counter: Option<Counter>,
+    /// Sees the window and nothing else, in the passes that count system calls or take a profile.
+    perf: Option<Attached>,
     opened: Option<(Instant, Clocks, Wire)>,
     closed: Option<Measured>,
 }
 
 /// What lies between the two.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
     pub(crate) seconds: f64,
     pub(crate) clocks: Clocks,
     pub(crate) wire: Wire,
-    pub(crate) syscalls: Option<f64>,
+    pub(crate) perf_said: Option<String>,
 }
 
 impl<'w> Window<'w> {
-    pub(super) fn new(site: &'w Site, standing: &'w Standing, counter: Option<Counter>) -> Self {
-        Self { site, standing, generators: Vec::new(), counter, opened: None, closed: None }
+    pub(super) fn new(site: &'w Site, standing: &'w Standing, perf: Option<Attached>) -> Self {
+        Self { site, standing, generators: Vec::new(), perf, opened: None, closed: None }
     }
 
     /// Names processes of the load, so that what they use is not taken for noise.
@@ -46,8 +46,8 @@ impl<'w> Window<'w> {
     pub(crate) fn open(&mut self) -> Result<()> {
         let wire = Wire::read(self.site)?;
         let clocks = Clocks::read(self.standing, &self.generators)?;
-        if let Some(counter) = &mut self.counter {
-            counter.enable()?;
+        if let Some(perf) = &mut self.perf {
+            perf.enable()?;
         }
         self.opened = Some((Instant::now(), clocks, wire));
         Ok(())
@@ -56,13 +56,13 @@ impl<'w> Window<'w> {
     pub(crate) fn close(&mut self) -> Result<()> {
         let (began, clocks, wire) = self.opened.as_ref().context("a window was closed that nobody opened")?;
         let seconds = began.elapsed().as_secs_f64();
-        if let Some(counter) = &mut self.counter {
-            counter.disable()?;
+        if let Some(perf) = &mut self.perf {
+            perf.disable()?;
         }
         let clocks = Clocks::read(self.standing, &self.generators)?.since(clocks);
         let wire = Wire::read(self.site)?.since(*wire);
-        let syscalls = self.counter.take().map(Counter::total).transpose()?;
-        self.closed = Some(Measured { seconds, clocks, wire, syscalls });
+        let perf_said = self.perf.take().map(Attached::finish).transpose()?;
+        self.closed = Some(Measured { seconds, clocks, wire, perf_said });
         Ok(())
     }
 

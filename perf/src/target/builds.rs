@@ -95,6 +95,20 @@ pub(crate) fn of_revision(revision: &str) -> Result<PathBuf> {
     of_revision_in(Path::new(&top), revision)
 }
 
+/// The binary of the working tree around the current directory, with whatever is not committed yet.
+pub(crate) fn of_working_tree() -> Result<PathBuf> {
+    let top = git(Path::new("."), &["rev-parse", "--show-toplevel"]).context("looking for the repository")?;
+    let top = PathBuf::from(top);
+    let place = top.join("target/perf");
+    fs::create_dir_all(place.join("bin")).with_context(|| format!("making {}", place.display()))?;
+    eprintln!("building ringway of the working tree");
+    let built = build(&top, &top.join("target")).context("the working tree")?;
+    // A copy, so that a build meanwhile does not change what is measured.
+    let binary = place.join("bin/ringway-working-tree");
+    fs::copy(&built, &binary).with_context(|| format!("copying {}", built.display()))?;
+    Ok(binary)
+}
+
 fn of_revision_in(repository: &Path, revision: &str) -> Result<PathBuf> {
     let commit = format!("{revision}^{{commit}}");
     let commit = git(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]);

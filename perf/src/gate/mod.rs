@@ -1,0 +1,182 @@
+//! `ringway-perf gate`: is this build slower than that one?
+//!
+//! Both are measured interleaved in one run, and only a loss that is sure and beyond its figure's threshold fails. What
+//! moved is printed with the functions where the time went.
+
+mod judgement;
+mod page;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::measure::{self, Order, profile};
+use crate::record::{Plan, Run, file};
+use crate::report;
+use crate::site::Layout;
+use crate::target::{Choice, RingwayBuild, builds};
+use crate::workload::Workload;
+use judgement::{Change, Judgement, Threshold, Thresholds, judge};
+
+const BASE: &str = "ringway:base";
+const HEAD: &str = "ringway:head";
+
+/// Enough that three bad rounds do not decide.
+const ROUNDS: usize = 11;
+/// An interval of fewer says nothing: see the bootstrap.
+const ROUNDS_MIN: usize = 5;
+
+/// One of each kind: bytes, messages, both at once, connections.
+const WORKLOADS: [&str; 5] = ["bulk", "bulk-reverse", "ping-pong-32-64", "mixed-bulk-first", "connect-warm"];
+
+/// Profiles are taken of so many lost workloads.
+const PROFILES_MAX: usize = 2;
+
+#[derive(Args, Debug)]
+pub(crate) struct GateArguments {
+    /// The revision to compare with; it is built.
+    #[arg(long, value_name = "REV", required_unless_present_any = ["recorded", "base_binary"])]
+    base: Option<String>,
+    /// A binary to compare with, in place of a revision.
+    #[arg(long, value_name = "PATH", conflicts_with = "base")]
+    base_binary: Option<PathBuf>,
+    /// The build that is judged [default: the working tree, which is built].
+    #[arg(long, value_name = "PATH")]
+    head: Option<PathBuf>,
+    /// Judges a run that was recorded (`gate --json`), and measures nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["base", "base_binary", "head"])]
+    recorded: Option<PathBuf>,
+    #[arg(long, default_value_t = ROUNDS)]
+    rounds: usize,
+    /// The measured window of each workload.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// What runs before it and does not count.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    warm_up: f64,
+    /// Worker threads of each proxy.
+    #[arg(long, default_value_t = 2)]
+    threads: u32,
+    /// Which workloads.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = WORKLOADS)]
+    workloads: Vec<String>,
+    /// A loss up to so many percent passes, instead of the figure's own threshold; as often as you like.
+    #[arg(long, value_name = "KEY=PERCENT")]
+    threshold: Vec<Threshold>,
+    #[command(flatten)]
+    layout: Layout,
+    /// Where to write every sample.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where to write the report as a page for a browser.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Whether the build passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    Lost,
+}
+
+pub(crate) fn run(arguments: &GateArguments) -> Result<Outcome> {
+    let thresholds: Thresholds = arguments.threshold.iter().copied().collect();
+    if let Some(recorded) = &arguments.recorded {
+        return conclude(&file::read(recorded)?, &thresholds, None);
+    }
+    ensure!(testkit::run::is_root(), "network namespaces need root");
+    ensure!(
+        arguments.layout.endpoints.is_none(),
+        "between endpoints of yours stands one build: there is no gate"
+    );
+    ensure!(arguments.rounds >= ROUNDS_MIN, "fewer than {ROUNDS_MIN} rounds can't show a loss");
+    let mut order = order(arguments)?;
+    let run = measure::run(&mut order)?;
+    if let Some(path) = &arguments.json {
+        write(path, &(serde_json::to_string_pretty(&run)? + "\n"))?;
+    }
+    if let Some(path) = &arguments.html {
+        write(path, &report::html(&run))?;
+    }
+    conclude(&run, &thresholds, Some(&order))
+}
+
+fn order(arguments: &GateArguments) -> Result<Order> {
+    let plan = Plan {
+        command: std::env::args().collect(),
+        rounds: arguments.rounds,
+        seconds: arguments.seconds,
+        warm_up_seconds: arguments.warm_up,
+        threads: arguments.threads,
+        site: arguments.layout.describe(),
+    };
+    let base = match (&arguments.base, &arguments.base_binary) {
+        (Some(revision), _) => format!("base=rev:{revision}"),
+        (None, Some(binary)) => format!("base={}", binary.display()),
+        (None, None) => bail!("compare with what? --base REV"),
+    };
+    let head = match &arguments.head {
+        Some(binary) => format!("head={}", binary.display()),
+        None => format!("head={}", builds::of_working_tree()?.display()),
+    };
+    let ringways: Vec<RingwayBuild> =
+        [base, head].iter().map(|build| build.parse()).collect::<Result<_>>()?;
+    let choice = Choice {
+        ringways,
+        peers: Vec::new(),
+        worker_threads: arguments.threads,
+        names: vec![BASE.to_owned(), HEAD.to_owned()],
+        endpoints: None,
+    };
+    let workloads: Result<Vec<&'static Workload>> =
+        arguments.workloads.iter().map(|name| name.parse()).collect();
+    Ok(Order {
+        plan,
+        layout: arguments.layout.clone(),
+        targets: choice.targets()?,
+        workloads: workloads?,
+        count_syscalls: false,
+    })
+}
+
+/// Says what moved, and where the time of a loss goes if there is something to measure it with.
+fn conclude(run: &Run, thresholds: &Thresholds, order: Option<&Order>) -> Result<Outcome> {
+    for name in [BASE, HEAD] {
+        ensure!(
+            run.targets.iter().any(|target| target.name == name),
+            "this run has no target {name}: give one that the gate recorded (gate --json)"
+        );
+    }
+    let changes = judge(run, BASE, HEAD, thresholds);
+    ensure!(!changes.is_empty(), "this run has no figure that the gate judges");
+    print!("{}", page::table(run, &changes));
+    let lost: BTreeSet<&str> = lost(&changes).map(|change| change.workload.as_str()).collect();
+    if let Some(order) = order {
+        for name in lost.iter().take(PROFILES_MAX) {
+            print!("{}", where_it_went(order, name, &changes));
+        }
+    }
+    println!("\n{}", page::verdict(&changes));
+    Ok(if lost.is_empty() { Outcome::Passed } else { Outcome::Lost })
+}
+
+fn lost(changes: &[Change]) -> impl Iterator<Item = &Change> {
+    changes.iter().filter(|change| change.judgement == Judgement::Lost)
+}
+
+/// The functions whose share changed most. A profile that can't be taken changes no verdict.
+fn where_it_went(order: &Order, workload: &str, changes: &[Change]) -> String {
+    let profiles = workload.parse().and_then(|workload: &Workload| profile::of(order, workload));
+    match profiles {
+        Ok(profiles) => page::profile(workload, &profiles[BASE], &profiles[HEAD], changes),
+        Err(error) => format!("\nno profile of {workload}: {error:#}\n"),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

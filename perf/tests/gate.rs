@@ -1,0 +1,77 @@
+//! The gate on live builds: one that was slowed on purpose does not pass, and where it was slowed is not a matter of code
+//! in the product.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-perf");
+
+/// The ringway that was built beside the program under test.
+fn ringway() -> Option<PathBuf> {
+    let beside = Path::new(PROGRAM).with_file_name("ringway");
+    std::env::var_os("RINGWAY_BIN").map(PathBuf::from).or(Some(beside)).filter(|path| path.is_file())
+}
+
+fn gate(arguments: &[&str]) -> Output {
+    let output = Command::new(PROGRAM).arg("gate").args(arguments).output();
+    output.expect("invariant: cargo built the program for this test")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The same binary with the least windows that the contract allows, on one core.
+fn slowed(ringway: &Path, directory: &Path) -> PathBuf {
+    let wrapper = directory.join("slowed");
+    let script = format!(
+        "#!/bin/sh\nexport HTTP2_STREAM_WINDOW_SIZE=65535 HTTP2_CONNECTION_WINDOW_SIZE=65535\n\
+         exec taskset -c 0 {} \"$@\"\n",
+        ringway.display()
+    );
+    fs::write(&wrapper, script).expect("invariant: the directory was just made");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("invariant: the file is ours");
+    wrapper
+}
+
+#[test]
+fn a_build_that_was_slowed_on_purpose_fails() {
+    let Some(ringway) = ringway().filter(|_| testkit::run::is_root()) else {
+        eprintln!(
+            "INCOMPLETE: a_build_that_was_slowed_on_purpose_fails: it needs root and a ringway (RINGWAY_BIN)"
+        );
+        return;
+    };
+    let directory = std::env::temp_dir().join(format!("ringway-gate-test-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("invariant: the temporary directory can be written to");
+    let (slow, json) = (slowed(&ringway, &directory), directory.join("run.json"));
+    let [ringway, slow, json] = [&ringway, &slow, &json].map(|path| path.to_string_lossy().into_owned());
+    let what = ["--workloads", "bulk", "--rounds", "5", "--seconds", "0.5", "--warm-up", "0.2"];
+    let live = gate(&[&["--base-binary", &ringway, "--head", &slow, "--json", &json], &what[..]].concat());
+    let page = text(&live.stdout);
+    assert_eq!(live.status.code(), Some(1), "{page}{}", text(&live.stderr));
+    assert!(page.contains("| bulk | throughput") && page.contains("LOST"), "{page}");
+    assert!(page.contains("FAILED"), "{page}");
+    // The run that it wrote down gets the same verdict, unless somebody allows more.
+    let recorded = gate(&["--recorded", &json]);
+    assert_eq!(recorded.status.code(), Some(1), "{}", text(&recorded.stdout));
+    let allowed = ["throughput_gbps", "cpu_s_per_gb", "rss_mb"].map(|key| format!("--threshold={key}=99"));
+    let lenient = gate(&[&["--recorded", &json], &allowed.each_ref().map(String::as_str)[..]].concat());
+    assert_eq!(lenient.status.code(), Some(0), "{}", text(&lenient.stdout));
+    fs::remove_dir_all(&directory).expect("invariant: it was just made");
+}
+
+#[test]
+fn what_can_not_be_judged_is_an_error_of_its_own() {
+    for (arguments, word) in [
+        (&["--recorded", "/nonexistent.json"][..], "/nonexistent.json"),
+        (&["--base", "main", "--threshold", "speed=3"][..], "speed"),
+        (&["--rounds", "5"][..], "--base"),
+    ] {
+        let output = gate(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(word), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
