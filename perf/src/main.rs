@@ -7,6 +7,7 @@ mod agent;
 mod copy;
 mod gate;
 mod limits;
+mod list;
 mod machine;
 mod measure;
 mod pages;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Measures every workload through every target, and prints a page of tables (needs root).
     Run(Box<run::RunArguments>),
+    /// The targets, workloads and figures there are, and what of them this machine lacks.
+    List,
     /// The pages of a run again, from the JSON that it wrote.
     Page(pages::PageArguments),
     /// Two runs beside each other, from the JSON that they wrote.
@@ -82,6 +85,10 @@ struct PodsArguments {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => limits::raise_open_files().and_then(|()| run::run(&arguments)),
+        Command::List => {
+            list::print();
+            Ok(())
+        }
         Command::Page(arguments) => pages::page(&arguments),
         Command::Compare(arguments) => pages::compare(&arguments),
         Command::Gate(arguments) => return gate(&arguments),

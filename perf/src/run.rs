@@ -69,21 +69,25 @@ struct Preset {
     warm_up_seconds: f64,
     /// All when empty.
     workloads: &'static [&'static str],
+    /// Beside the peers and builds that the command line names; all that this machine has when empty.
+    targets: &'static [&'static str],
 }
 
-const DEFAULT: Preset = Preset { rounds: 5, seconds: 5.0, warm_up_seconds: 1.0, workloads: &[] };
+const DEFAULT: Preset =
+    Preset { rounds: 5, seconds: 5.0, warm_up_seconds: 1.0, workloads: &[], targets: &[] };
 
 const QUICK: Preset = Preset {
     rounds: 5,
     seconds: 1.0,
     warm_up_seconds: 0.3,
     workloads: &["bulk", "ping-pong-32-64", "mixed-bulk-first", "connect-warm"],
+    targets: &["direct", "haproxy"],
 };
 
 /// The windows of the public comparison.
-const FULL: Preset = Preset { rounds: 5, seconds: 30.0, warm_up_seconds: 2.0, workloads: &[] };
+const FULL: Preset = Preset { rounds: 5, seconds: 30.0, warm_up_seconds: 2.0, workloads: &[], targets: &[] };
 
-const SMOKE: Preset = Preset { rounds: 1, seconds: 1.0, warm_up_seconds: 0.1, workloads: &[] };
+const SMOKE: Preset = Preset { rounds: 1, seconds: 1.0, warm_up_seconds: 0.1, workloads: &[], targets: &[] };
 
 impl Preset {
     fn of(arguments: &RunArguments) -> &'static Self {
@@ -147,6 +151,7 @@ fn order(arguments: &RunArguments) -> Result<Order> {
         peers: arguments.peer.clone(),
         worker_threads: arguments.threads,
         names: arguments.targets.clone(),
+        built_in: preset.targets,
         endpoints: arguments.layout.endpoints.clone(),
     };
     Ok(Order {

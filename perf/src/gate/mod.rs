@@ -130,6 +130,7 @@ fn order(arguments: &GateArguments) -> Result<Order> {
         peers: Vec::new(),
         worker_threads: arguments.threads,
         names: vec![BASE.to_owned(), HEAD.to_owned()],
+        built_in: &[],
         endpoints: None,
     };
     let workloads: Result<Vec<&'static Workload>> =

@@ -122,11 +122,33 @@ pub(crate) struct Choice {
     pub(crate) worker_threads: u32,
     /// Which, in which order; all that there are when empty.
     pub(crate) names: Vec<String>,
+    /// What counts as all of those that need no path; all of them when empty.
+    pub(crate) built_in: &'static [&'static str],
     /// Where nothing of ours can be put between client and server: what is there already.
     pub(crate) endpoints: Option<Endpoints>,
 }
 
 impl Choice {
+    /// All targets there can be, each in a sentence.
+    pub(crate) const KNOWN: [(&str, &str); 7] = [
+        ("direct", "Nothing: what kernel and load generators can do."),
+        ("plain", "A TCP copy of our own at each end: the cost of being in the path at all."),
+        ("sealed", "The same with AES-128-GCM in place, no TLS, no HTTP/2: the bare limit."),
+        ("haproxy", "HAProxy at each end, mutual TLS for every connection."),
+        ("wireguard", "The kernel's WireGuard between each two pods."),
+        ("ztunnel", "ztunnel, one process a pod: --peer ztunnel=PATH."),
+        ("ringway", "ringway, as many builds as you name: --ringway [NAME=]PATH or [NAME=]rev:REV."),
+    ];
+
+    /// Why this machine does not have one of those that need no path.
+    pub(crate) fn unavailable(name: &str) -> Option<String> {
+        match name {
+            "haproxy" => Haproxy { worker_threads: 1 }.unavailable(),
+            "wireguard" => Wireguard.unavailable(),
+            _ => None,
+        }
+    }
+
     /// The targets; a ringway that is named by its revision is built. One that was asked for by name and is not there is an
     /// error.
     pub(crate) fn targets(&self) -> Result<Vec<Box<dyn Target>>> {
@@ -148,7 +170,8 @@ impl Choice {
 
     fn all_names(&self) -> Vec<String> {
         let peers = self.peers.iter().map(|peer| peer.name.as_str());
-        let mut names: Vec<String> = BUILT_IN.into_iter().chain(peers).map(str::to_owned).collect();
+        let built_in = if self.built_in.is_empty() { &BUILT_IN[..] } else { self.built_in };
+        let mut names: Vec<String> = built_in.iter().copied().chain(peers).map(str::to_owned).collect();
         for build in &self.ringways {
             if build.is_missing() {
                 eprintln!("left out: {}, there is no such file", build.target);
@@ -215,6 +238,7 @@ mod tests {
             worker_threads: 2,
             names: names.iter().map(|&name| name.to_owned()).collect(),
             endpoints: None,
+            built_in: &[],
         }
     }
 
