@@ -16,6 +16,11 @@ pub(crate) fn raise_open_files() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).context("raising RLIMIT_NOFILE")
 }
 
+/// How many files a process may hold open. What this process starts may hold as many.
+pub(crate) fn open_files() -> Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE).context("RLIMIT_NOFILE")?.0)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
