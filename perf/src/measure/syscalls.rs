@@ -17,6 +17,9 @@ const WINDOW_SECONDS: f64 = 1.0;
 
 const EVENT: &str = "raw_syscalls:sys_enter";
 
+/// What perf says in place of a number when nothing that it watched ran.
+const NOT_COUNTED: &str = "<not counted>";
+
 /// Why they can't be counted here.
 pub(crate) fn unavailable() -> Option<String> {
     if shell::find_program("perf").is_none() {
@@ -68,16 +71,20 @@ fn count(plan: &Plan, stand: &Stand<'_>, workload: &Workload) -> Result<Sample> 
         Volume::Unclear => None,
     };
     if let Some(((key, by), said)) = by.zip(measured.perf_said.as_deref()) {
-        sample.figures.insert(key.to_owned(), parse(said)? / by);
+        sample.figures.extend(parse(said)?.map(|calls| (key.to_owned(), calls / by)));
     }
     Ok(sample)
 }
 
-/// A line like `12345,,raw_syscalls:sys_enter,1000000,100.00,,`.
-fn parse(said: &str) -> Result<f64> {
+/// A line like `12345,,raw_syscalls:sys_enter,1000000,100.00,,`. `None` where it counted nothing because no process ran
+/// meanwhile.
+fn parse(said: &str) -> Result<Option<f64>> {
     let line = said.lines().find(|line| line.contains(EVENT));
     let Some((count, _)) = line.and_then(|line| line.split_once(',')) else { bail!("perf said {said:?}") };
-    count.parse().with_context(|| format!("perf said {said:?}"))
+    if count == NOT_COUNTED {
+        return Ok(None);
+    }
+    count.parse().map(Some).with_context(|| format!("perf said {said:?}"))
 }
 
 #[cfg(test)]
@@ -87,8 +94,9 @@ mod tests {
 
     #[test]
     fn what_perf_says() {
-        assert_eq!(parse("12345,,raw_syscalls:sys_enter,1000000,100.00,,\n").unwrap(), 12_345.0);
-        assert!(parse("<not counted>,,raw_syscalls:sys_enter,0,100.00,,\n").is_err());
+        assert_eq!(parse("12345,,raw_syscalls:sys_enter,1000000,100.00,,\n").unwrap(), Some(12_345.0));
+        assert_eq!(parse("<not counted>,,raw_syscalls:sys_enter,0,100.00,,\n").unwrap(), None);
+        assert!(parse("<not supported>,,raw_syscalls:sys_enter,0,100.00,,\n").is_err());
         assert!(parse("Error: no permission\n").is_err());
     }
 }
