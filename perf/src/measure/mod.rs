@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 
 use crate::machine::Machine;
-use crate::record::{LeftOut, Plan, Run, SCHEMA, Sample, Subject, WorkloadNote};
+use crate::record::{LeftOut, Plan, Run, SCHEMA, Sample, Subject, Wire, WorkloadNote};
 use crate::site::{Layout, Site};
 use crate::target::{Standing, Target};
 use crate::workload::{Outcome, Stage, Workload};
@@ -155,8 +155,10 @@ fn subjects(order: &Order, stands: &[Stand<'_>]) -> Result<Vec<Subject>> {
 /// Drives one workload through one target once.
 fn measure(plan: &Plan, round: usize, stand: &mut Stand<'_>, workload: &Workload) -> Result<Sample> {
     let place = || format!("{} through {}", workload.name, stand.target.name());
+    let before = Wire::read(&stand.site)?;
     let (outcome, measured) = drive(plan, stand, workload, None).with_context(place)?;
-    measured.wire.prove(stand.target.encryption(), outcome.payload_bytes).with_context(place)?;
+    let wire = Wire::read(&stand.site)?.since(before);
+    wire.prove(stand.target.encryption(), outcome.payload_bytes).with_context(place)?;
     let mut figures: BTreeMap<String, f64> =
         outcome.figures.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
     if stand.standing.processes().next().is_some() {
@@ -172,7 +174,7 @@ fn measure(plan: &Plan, round: usize, stand: &mut Stand<'_>, workload: &Workload
         seconds: measured.seconds,
         figures,
         curve: outcome.curve,
-        wire: measured.wire,
+        wire,
         noise: measured.clocks.noise(measured.seconds),
     })
 }
@@ -190,7 +192,7 @@ fn drive(
         seconds: plan.seconds,
         warm_up_seconds: plan.warm_up_seconds,
     };
-    let mut window = Window::new(&stand.site, &stand.standing, perf);
+    let mut window = Window::new(&stand.standing, perf);
     let outcome = (workload.drive)(&stage, &mut window)?;
     Ok((outcome, window.measured()?))
 }

@@ -29,7 +29,10 @@ fn take(order: &Order, stand: &Stand<'_>, workload: &Workload) -> Result<Profile
     let file = TestRun::current()?.unique_directory("profile")?.join("perf.data");
     let file = file.to_string_lossy();
     let perf = Attached::start(&stand.standing, &["record", "-q", "-F", FREQUENCY_HZ, "-o", &file])?;
-    drive(&order.plan, stand, workload, Some(perf))?;
+    let (_, measured) = drive(&order.plan, stand, workload, Some(perf))?;
+    if measured.perf_said.is_none() {
+        return Ok(Profile::new());
+    }
     let mut report = Command::new("perf");
     report.args(["report", "-q", "-i", &file, "--stdio", "--no-children", "--sort", "symbol"]);
     report.args(["--percent-limit", "0.05", "-t", "\t"]);

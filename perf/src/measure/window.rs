@@ -7,20 +7,17 @@ use anyhow::{Context, Result};
 
 use super::attached::Attached;
 use super::clocks::{Clocks, Usage};
-use crate::record::Wire;
-use crate::site::Site;
 use crate::target::Standing;
 use crate::workload::Volume;
 
 /// Opened by the workload when its load is warm, and closed by it when enough was measured.
 #[derive(Debug)]
 pub(crate) struct Window<'w> {
-    site: &'w Site,
     standing: &'w Standing,
     generators: Vec<u32>,
     /// Sees the window and nothing else, in the passes that count system calls or take a profile.
     perf: Option<Attached>,
-    opened: Option<(Instant, Clocks, Wire)>,
+    opened: Option<(Instant, Clocks)>,
     closed: Option<Measured>,
 }
 
@@ -29,13 +26,13 @@ pub(crate) struct Window<'w> {
 pub(crate) struct Measured {
     pub(crate) seconds: f64,
     pub(crate) clocks: Clocks,
-    pub(crate) wire: Wire,
+    /// `None` also when the first window was abandoned.
     pub(crate) perf_said: Option<String>,
 }
 
 impl<'w> Window<'w> {
-    pub(super) fn new(site: &'w Site, standing: &'w Standing, perf: Option<Attached>) -> Self {
-        Self { site, standing, generators: Vec::new(), perf, opened: None, closed: None }
+    pub(super) fn new(standing: &'w Standing, perf: Option<Attached>) -> Self {
+        Self { standing, generators: Vec::new(), perf, opened: None, closed: None }
     }
 
     /// Names processes of the load, so that what they use is not taken for noise.
@@ -44,25 +41,29 @@ impl<'w> Window<'w> {
     }
 
     pub(crate) fn open(&mut self) -> Result<()> {
-        let wire = Wire::read(self.site)?;
         let clocks = Clocks::read(self.standing, &self.generators)?;
         if let Some(perf) = &mut self.perf {
             perf.enable()?;
         }
-        self.opened = Some((Instant::now(), clocks, wire));
+        self.opened = Some((Instant::now(), clocks));
         Ok(())
     }
 
+    /// It was opened too late to say anything. What perf saw since belongs to no window.
+    pub(crate) fn abandon(&mut self) {
+        self.opened = None;
+        self.perf = None;
+    }
+
     pub(crate) fn close(&mut self) -> Result<()> {
-        let (began, clocks, wire) = self.opened.as_ref().context("a window was closed that nobody opened")?;
+        let (began, clocks) = self.opened.as_ref().context("a window was closed that nobody opened")?;
         let seconds = began.elapsed().as_secs_f64();
         if let Some(perf) = &mut self.perf {
             perf.disable()?;
         }
         let clocks = Clocks::read(self.standing, &self.generators)?.since(clocks);
-        let wire = Wire::read(self.site)?.since(*wire);
         let perf_said = self.perf.take().map(Attached::finish).transpose()?;
-        self.closed = Some(Measured { seconds, clocks, wire, perf_said });
+        self.closed = Some(Measured { seconds, clocks, perf_said });
         Ok(())
     }
 

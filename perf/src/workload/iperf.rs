@@ -27,10 +27,6 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the end of a test may take beyond its length.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the receiver of a stream got may have been behind the tunnel when the window opened: as much as the kernel lets
-/// its socket hold (net.ipv4.tcp_rmem).
-const BUFFERED_BYTES_MAX: u64 = 6 << 20;
-
 /// How often a test that goes both ways is begun until both ends agree: one of two attempts may fail.
 const ATTEMPTS_MAX: usize = 20;
 
@@ -114,6 +110,11 @@ impl Streams {
 }
 
 fn drive(stage: &Stage<'_>, window: &mut Window<'_>, streams: Streams) -> Result<Outcome> {
+    timed::attempt(|| measure(stage, window, streams))
+}
+
+/// Runs a test. `None` when its window was missed.
+fn measure(stage: &Stage<'_>, window: &mut Window<'_>, streams: Streams) -> Result<Option<Outcome>> {
     let (seconds, warm_up) =
         (whole_seconds(stage.seconds), Duration::from_secs_f64(stage.warm_up_seconds.ceil()));
     let (_, _, dial) = stage.pair(0);
@@ -125,7 +126,7 @@ fn drive(stage: &Stage<'_>, window: &mut Window<'_>, streams: Streams) -> Result
     test.server.expect_running()?;
     let measured = Measured::parse(&ended.stdout);
     let measured = measured.with_context(|| format!("iperf3 -c {dial} {options}\n{}", ended.stderr))?;
-    Ok(measured.outcome(open, streams))
+    Ok(open.map(|open| measured.outcome(open)))
 }
 
 /// A test under way.
@@ -209,16 +210,14 @@ impl Measured {
     }
 
     /// Of a window that was open for so many seconds of the test.
-    fn outcome(self, seconds: f64, streams: Streams) -> Outcome {
+    fn outcome(self, seconds: f64) -> Outcome {
         let both = self.bits_per_s + self.back_bits_per_s.unwrap_or_default();
         let bytes = both / 8.0 * seconds;
         let mut figures = BTreeMap::from([("throughput_gbps", self.bits_per_s / 1e9)]);
         if let Some(back) = self.back_bits_per_s {
             figures.insert("throughput_back_gbps", back / 1e9);
         }
-        let buffered = BUFFERED_BYTES_MAX * streams.count() as u64;
-        let payload_bytes = (bytes as u64).saturating_sub(buffered);
-        Outcome { volume: Volume::Bytes(bytes), payload_bytes, figures, curve: Vec::new() }
+        Outcome { volume: Volume::Bytes(bytes), payload_bytes: bytes as u64, figures, curve: Vec::new() }
     }
 }
 
@@ -245,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_arrived_counts_and_not_what_was_sent() {
-        let forward = Measured::parse(FORWARD).unwrap().outcome(10.0, Streams::Forward(2));
+        let forward = Measured::parse(FORWARD).unwrap().outcome(10.0);
         let figures = |outcome: &Outcome| {
             outcome
                 .figures
@@ -254,10 +253,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(figures(&forward), [("throughput_gbps", 21.4)]);
-        assert_eq!(forward.payload_bytes, 26_749_683_020 - 2 * BUFFERED_BYTES_MAX);
-        let both = Measured::parse(BIDIRECTIONAL).unwrap().outcome(10.0, Streams::Bidirectional);
+        assert_eq!(forward.payload_bytes, 26_749_683_020);
+        let both = Measured::parse(BIDIRECTIONAL).unwrap().outcome(10.0);
         assert_eq!(figures(&both), [("throughput_back_gbps", 4.08), ("throughput_gbps", 14.62)]);
-        assert_eq!(both.payload_bytes, 23_377_956_224 - 2 * BUFFERED_BYTES_MAX);
+        assert_eq!(both.payload_bytes, 23_377_956_224);
     }
 
     #[test]

@@ -61,8 +61,7 @@ pub(crate) struct Stage<'s> {
 pub(crate) struct Outcome {
     /// What moved: what CPU, switches and system calls are divided by.
     pub(crate) volume: Volume,
-    /// Of the payload between the pods while the window was open, both directions: the least that tunnels have to have
-    /// carried.
+    /// Of the payload between the pods, both directions: the least that tunnels have to have carried since the load began.
     pub(crate) payload_bytes: u64,
     /// By the keys of [`crate::record::figure::FIGURES`].
     pub(crate) figures: BTreeMap<&'static str, f64>,

@@ -134,13 +134,18 @@ fn drive(stage: &Stage<'_>, window: &mut Window<'_>, test: Test) -> Result<Outco
         let (_server, client, _) = start(stage, test, warm_up)?;
         written(client, warm_up)?;
     }
+    timed::attempt(|| measure(stage, window, test))
+}
+
+/// Runs a test. `None` when its window was missed.
+fn measure(stage: &Stage<'_>, window: &mut Window<'_>, test: Test) -> Result<Option<Outcome>> {
     let seconds = whole_seconds(stage.seconds);
     let (mut listening, running, begun) = start(stage, test, seconds)?;
     window.generators([listening.pid(), running.pid()]);
     let open = timed::measure(window, begun, BEGIN_LATEST, seconds - BEGIN_LATEST)?;
     let figures = test.figures(&written(running, seconds)?)?;
     listening.expect_running()?;
-    Ok(outcome(figures, open))
+    Ok(open.map(|open| outcome(figures, open)))
 }
 
 /// A test's server, its client, and when that began. The server is fresh: one that served a test before listens for the
