@@ -33,6 +33,7 @@ mod status;
 mod succession;
 mod telemetry;
 pub mod thread;
+mod turns;
 mod waits;
 mod xds;
 mod zds;

@@ -22,6 +22,7 @@ use crate::plane::DataPlane;
 use crate::pods::{NodePod, Pods};
 use crate::readiness::{Readiness, Task};
 use crate::status::{Plane, Status};
+use crate::turns::Turns;
 use crate::waits::until;
 use crate::zds::PodEvent;
 
@@ -184,7 +185,9 @@ impl Reconciler {
     /// A change that says what is known already changes nothing: servers repeat themselves.
     pub(crate) fn take_mesh(&mut self, update: MeshUpdate) {
         let MeshUpdate { changes, synced, more } = update;
+        let mut turns = Turns::begin();
         for change in changes {
+            turns.give();
             self.counted.0 += 1;
             if self.snapshot.says(&change) {
                 self.counted.1 += 1;

@@ -8,22 +8,27 @@ use std::future::pending;
 use std::mem::take;
 use std::time::Duration;
 
-use prost::Message;
-use proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status as CallStatus, Streaming};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Code, IntoStreamingRequest, Status as CallStatus, Streaming};
 use tracing::{debug, info, warn};
 
+use super::codec::{Piecewise, Received};
 use super::session::{Kind, Refusals, Session, answer};
 use crate::backoff::Backoff;
 use crate::channel::{Dialer, MESSAGE_BYTES_MAX, explain};
 use crate::reconciler::MeshUpdate;
 use crate::status::{Plane, Status};
+use crate::turns::Turns;
 use crate::waits::told;
+
+/// Delta xDS.
+const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 /// Resources that are read and handed over at a time: a millisecond's work, after which others get their turn.
 const RESOURCES_PER_UPDATE_MAX: usize = 512;
@@ -117,7 +122,7 @@ impl XdsClient {
 
     /// The end of a stream on which we have said our last. A server that shares its events among its streams gives this
     /// one none once it has ended (contract 2.4): the next one is not opened before.
-    async fn hear_out(&mut self, mut responses: Streaming<DeltaDiscoveryResponse>) {
+    async fn hear_out(&mut self, mut responses: Streaming<Received>) {
         let end = Instant::now() + Duration::from_secs(LAST_WORDS_SECONDS_MAX);
         // What has come is taken as a whole, however long that lasts.
         while let Ok(Ok(Some(response))) = timeout_at(end, responses.message()).await {
@@ -130,7 +135,7 @@ impl XdsClient {
         &mut self,
         answers: &mpsc::Sender<DeltaDiscoveryRequest>,
         requests: mpsc::Receiver<DeltaDiscoveryRequest>,
-    ) -> Result<Streaming<DeltaDiscoveryResponse>, Ended> {
+    ) -> Result<Streaming<Received>, Ended> {
         let address = self.dialer.address();
         self.status.begun(Plane::Xds, &address, "connecting");
         let channel = self.dialer.connect().await.map_err(|error| Ended::unconnected(error.to_string()))?;
@@ -139,16 +144,18 @@ impl XdsClient {
             // There is room: the channel is new.
             answers.try_send(request).map_err(|_| Ended::unread())?;
         }
-        let mut client = AggregatedDiscoveryServiceClient::new(channel)
+        let mut client = Grpc::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let opened = client.delta_aggregated_resources(ReceiverStream::new(requests)).await;
+        client.ready().await.map_err(|error| Ended::unconnected(error.to_string()))?;
+        let requests = ReceiverStream::new(requests).into_streaming_request();
+        let opened = client.streaming(requests, PathAndQuery::from_static(METHOD), Piecewise).await;
         opened.map(tonic::Response::into_inner).map_err(|status| Ended::of(&status))
     }
 
     /// Hands over what a response says, in parts, and returns what answers it.
-    async fn take(&mut self, response: DeltaDiscoveryResponse) -> DeltaDiscoveryRequest {
-        let bytes = response.encoded_len() as u64;
+    async fn take(&mut self, received: Received) -> DeltaDiscoveryRequest {
+        let Received { response, bytes } = received;
         let DeltaDiscoveryResponse { resources, type_url, nonce, removed_resources, .. } = response;
         let mut refusals = Refusals::default();
         let Some(kind) = Kind::of(&type_url) else {
@@ -161,11 +168,12 @@ impl XdsClient {
             (*messages, *total) = (*messages + 1, *total + bytes);
         });
         debug!(type_url, resources = resources.len(), removed = removed_resources.len(), "an xDS response");
-        let mut changes = Vec::new();
+        let (mut changes, mut turns) = (Vec::new(), Turns::begin());
         for (read, resource) in (1..).zip(resources) {
             if let Err(refusal) = self.session.upsert(kind, resource, &mut changes) {
                 refusals.add(refusal);
             }
+            turns.give();
             self.hand_over_part(read, &mut changes).await;
         }
         for (read, name) in (1..).zip(removed_resources) {

@@ -4,6 +4,7 @@
 //! protocol without I/O, [`resources`] remembers what the server said by name, and the rest reads messages.
 
 mod client;
+mod codec;
 mod interned;
 mod node;
 mod policy;
