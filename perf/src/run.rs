@@ -71,10 +71,25 @@ struct Preset {
     workloads: &'static [&'static str],
     /// Beside the peers and builds that the command line names; all that this machine has when empty.
     targets: &'static [&'static str],
+    syscalls: Counted,
 }
 
-const DEFAULT: Preset =
-    Preset { rounds: 5, seconds: 5.0, warm_up_seconds: 1.0, workloads: &[], targets: &[] };
+/// Of which workloads system calls are counted.
+#[derive(Clone, Copy)]
+enum Counted {
+    All,
+    Only(&'static str),
+    None,
+}
+
+const DEFAULT: Preset = Preset {
+    rounds: 5,
+    seconds: 5.0,
+    warm_up_seconds: 1.0,
+    workloads: &[],
+    targets: &[],
+    syscalls: Counted::All,
+};
 
 const QUICK: Preset = Preset {
     rounds: 5,
@@ -82,12 +97,20 @@ const QUICK: Preset = Preset {
     warm_up_seconds: 0.3,
     workloads: &["bulk", "ping-pong-32-64", "mixed-bulk-first", "connect-warm"],
     targets: &["direct", "haproxy"],
+    syscalls: Counted::None,
 };
 
 /// The windows of the public comparison.
-const FULL: Preset = Preset { rounds: 5, seconds: 30.0, warm_up_seconds: 2.0, workloads: &[], targets: &[] };
+const FULL: Preset = Preset { seconds: 30.0, warm_up_seconds: 2.0, ..DEFAULT };
 
-const SMOKE: Preset = Preset { rounds: 1, seconds: 1.0, warm_up_seconds: 0.1, workloads: &[], targets: &[] };
+/// Where counting system calls works for one workload it works for all.
+const SMOKE: Preset = Preset {
+    rounds: 1,
+    seconds: 1.0,
+    warm_up_seconds: 0.1,
+    syscalls: Counted::Only("ping-pong-32-64"),
+    ..DEFAULT
+};
 
 impl Preset {
     fn of(arguments: &RunArguments) -> &'static Self {
@@ -110,6 +133,20 @@ impl Preset {
             return Ok(Workload::all().collect());
         }
         chosen.into_iter().map(str::parse).collect()
+    }
+
+    /// Those of the chosen workloads whose system calls are to be counted; none where they can't be.
+    fn syscalls_of(&self, chosen: &[&'static Workload]) -> Vec<&'static Workload> {
+        let mut counted = chosen.to_vec();
+        match self.syscalls {
+            Counted::All => {}
+            Counted::Only(name) => counted.retain(|workload| workload.name == name),
+            Counted::None => counted.clear(),
+        }
+        if counted.is_empty() || !syscalls_countable() {
+            return Vec::new();
+        }
+        counted
     }
 }
 
@@ -154,12 +191,13 @@ fn order(arguments: &RunArguments) -> Result<Order> {
         built_in: preset.targets,
         endpoints: arguments.layout.endpoints.clone(),
     };
+    let workloads = preset.workloads(&arguments.workloads)?;
     Ok(Order {
         plan,
         layout: arguments.layout.clone(),
         targets: choice.targets()?,
-        workloads: preset.workloads(&arguments.workloads)?,
-        count_syscalls: !arguments.quick && syscalls_countable(),
+        syscalls_of: preset.syscalls_of(&workloads),
+        workloads,
     })
 }
 
@@ -187,6 +225,9 @@ mod tests {
             assert!(!preset.workloads(&[]).unwrap().is_empty());
             assert_eq!(preset.workloads(&["idle".to_owned()]).unwrap()[0].name, "idle");
             assert!(preset.workloads(&["none".to_owned()]).is_err());
+            if let Counted::Only(name) = preset.syscalls {
+                assert!(name.parse::<&Workload>().is_ok(), "{name}");
+            }
         }
     }
 }

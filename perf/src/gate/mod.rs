@@ -140,7 +140,7 @@ fn order(arguments: &GateArguments) -> Result<Order> {
         layout: arguments.layout.clone(),
         targets: choice.targets()?,
         workloads: workloads?,
-        count_syscalls: false,
+        syscalls_of: Vec::new(),
     })
 }
 

@@ -32,8 +32,8 @@ pub(crate) struct Order {
     pub(crate) layout: Layout,
     pub(crate) targets: Vec<Box<dyn Target>>,
     pub(crate) workloads: Vec<&'static Workload>,
-    /// Whether system calls are counted, in a pass of its own after the rounds: counting slows what is counted.
-    pub(crate) count_syscalls: bool,
+    /// Of which of them system calls are counted, in a pass of its own after the rounds: counting slows what is counted.
+    pub(crate) syscalls_of: Vec<&'static Workload>,
 }
 
 /// A target that is up on its site. Its processes end before the namespaces they are in.
@@ -59,8 +59,8 @@ pub(crate) fn run(order: &mut Order) -> Result<Run> {
         samples: Vec::new(),
         left_out,
     };
-    let passes = order.plan.rounds + usize::from(order.count_syscalls);
-    let mut progress = Progress::new(passes * order.targets.len() * order.workloads.len());
+    let of_a_target = order.plan.rounds * order.workloads.len() + order.syscalls_of.len();
+    let mut progress = Progress::new(order.targets.len() * of_a_target);
     for round in 0..order.plan.rounds {
         let mut stands = start_all(order, round)?;
         if round == 0 {
@@ -79,7 +79,7 @@ pub(crate) fn run(order: &mut Order) -> Result<Run> {
             }
         }
     }
-    if order.count_syscalls {
+    if !order.syscalls_of.is_empty() {
         run.samples.extend(syscalls::pass(order, &mut progress)?);
     }
     progress.finish();
@@ -101,6 +101,8 @@ fn leave_out(order: &mut Order, left_out: &mut Vec<LeftOut>) {
         left_out.extend(reason.clone().map(|reason| LeftOut { what: workload.name.to_owned(), reason }));
         reason.is_none()
     });
+    let kept: Vec<&str> = order.workloads.iter().map(|workload| workload.name).collect();
+    order.syscalls_of.retain(|workload| kept.contains(&workload.name));
 }
 
 fn reason_against(target: &dyn Target, workload: &Workload) -> Option<String> {

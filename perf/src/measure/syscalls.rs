@@ -32,12 +32,12 @@ pub(crate) fn unavailable() -> Option<String> {
     (!counts).then(|| format!("perf can't count {EVENT} here"))
 }
 
-/// Every workload once through every target that runs something.
+/// Each of those workloads once through every target that runs something.
 pub(super) fn pass(order: &Order, progress: &mut Progress) -> Result<Vec<Sample>> {
     let plan = Plan { seconds: WINDOW_SECONDS.min(order.plan.seconds), ..order.plan.clone() };
     let mut stands = start_all(order, 0)?;
     let mut samples = Vec::new();
-    for &workload in &order.workloads {
+    for &workload in &order.syscalls_of {
         for stand in &mut stands {
             let runs = stand.standing.processes().next().is_some();
             if !runs || reason_against(stand.target, workload).is_some() {

@@ -13,7 +13,7 @@ use testkit::process::wait_until;
 use testkit::shell::find_program;
 
 use super::sockets::Sockets;
-use super::timed::{self, whole_seconds};
+use super::timed::{self, whole_seconds, whole_warm_up};
 use super::tool::Tool;
 use super::{Outcome, Stage, Volume, Workload};
 use crate::measure::Window;
@@ -26,6 +26,9 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the end of a test may take beyond its length.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// By when two ends that both write and do not read have filled their sockets.
+const STUCK_AFTER: Duration = Duration::from_millis(200);
 
 /// How often a test that goes both ways is begun until both ends agree: one of two attempts may fail.
 const ATTEMPTS_MAX: usize = 20;
@@ -115,8 +118,7 @@ fn drive(stage: &Stage<'_>, window: &mut Window<'_>, streams: Streams) -> Result
 
 /// Runs a test. `None` when its window was missed.
 fn measure(stage: &Stage<'_>, window: &mut Window<'_>, streams: Streams) -> Result<Option<Outcome>> {
-    let (seconds, warm_up) =
-        (whole_seconds(stage.seconds), Duration::from_secs_f64(stage.warm_up_seconds.ceil()));
+    let (seconds, warm_up) = (whole_seconds(stage.seconds), whole_warm_up(stage.warm_up_seconds));
     let (_, _, dial) = stage.pair(0);
     let options = format!("-t {} {} -J -O {}", seconds.as_secs(), streams.argument(), warm_up.as_secs());
     let mut test = Running::start_crossed_right(stage, &options, streams, warm_up)?;
@@ -153,7 +155,7 @@ impl Running {
             if !matches!(streams, Streams::Bidirectional) {
                 return Ok(running);
             }
-            thread::sleep(warm_up.saturating_sub(running.begun.elapsed()));
+            thread::sleep(warm_up.max(STUCK_AFTER).saturating_sub(running.begun.elapsed()));
             if !Sockets::look(&server.place())?.is_stuck(PORT) {
                 return Ok(running);
             }

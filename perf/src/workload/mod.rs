@@ -44,7 +44,7 @@ pub(crate) struct Workload {
 }
 
 /// Where a workload is driven.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stage<'s> {
     pub(crate) site: &'s Site,
     /// By pair: where the client reaches its server.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use testkit::shell::find_program;
 
-use super::timed::{self, whole_seconds};
+use super::timed::{self, whole_seconds, whole_warm_up};
 use super::tool::Tool;
 use super::{Outcome, Stage, Volume, Workload};
 use crate::measure::Window;
@@ -129,8 +129,8 @@ fn row<const COLUMNS: usize>(written: &str) -> Result<[f64; COLUMNS]> {
 }
 
 fn drive(stage: &Stage<'_>, window: &mut Window<'_>, test: Test) -> Result<Outcome> {
-    if stage.warm_up_seconds > 0.0 {
-        let warm_up = whole_seconds(stage.warm_up_seconds);
+    let warm_up = whole_warm_up(stage.warm_up_seconds);
+    if !warm_up.is_zero() {
         let (_server, client, _) = start(stage, test, warm_up)?;
         written(client, warm_up)?;
     }

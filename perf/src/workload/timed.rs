@@ -32,6 +32,11 @@ pub(super) fn attempt<T>(mut test: impl FnMut() -> Result<Option<T>>) -> Result<
     bail!("this machine is too busy: in {ATTEMPTS_MAX} tests the window hardly opened before their end")
 }
 
+/// The warm-up in whole seconds: a short one is none, since it would be longer than what it is to warm up for.
+pub(super) fn whole_warm_up(seconds: f64) -> Duration {
+    Duration::from_secs(seconds.round() as u64)
+}
+
 /// Opens the window when `skipped` has passed since a test was seen to begin, and closes it before `length` more has. How
 /// many seconds it was open; `None` when that is too short to say anything.
 pub(super) fn measure(
@@ -61,6 +66,12 @@ fn sleep_until(moment: Instant) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn tests_last_whole_seconds_and_warm_up_as_near_as_that_comes() {
+        assert_eq!([0.2, 1.0, 2.5].map(|seconds| whole_seconds(seconds).as_secs()), [1, 1, 3]);
+        assert_eq!([0.0, 0.1, 1.0, 1.6].map(|seconds| whole_warm_up(seconds).as_secs()), [0, 0, 1, 2]);
+    }
 
     #[test]
     fn a_test_that_was_missed_is_begun_anew_and_not_for_ever() {
