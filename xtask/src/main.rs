@@ -55,7 +55,9 @@ fn run(command: Command) -> Result<()> {
         Command::Instructions(options) => instructions::run(&options),
         Command::InstallTools => {
             tools::require(tools::SYSTEM, tools::Lack::Install)?;
-            tools::require(tools::MEASURING, tools::Lack::Install)
+            tools::require(tools::MEASURING, tools::Lack::Install)?;
+            tools::offer(tools::Lack::Install);
+            Ok(())
         }
     }
 }

@@ -25,7 +25,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    tools::require(tools::MEASURING, if options.no_install { Lack::Report } else { Lack::Install })?;
+    let lack = if options.no_install { Lack::Report } else { Lack::Install };
+    tools::require(tools::MEASURING, lack)?;
+    tools::offer(lack);
     let profile = if options.smoke { Profile::Dev } else { Profile::Release };
     build(profile)?;
     let mut harness = Command::new(workspace::binary(profile, "ringway-perf")?);

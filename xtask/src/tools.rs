@@ -4,7 +4,7 @@ mod non_free;
 
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use testkit::run::is_root;
 use testkit::shell::find_program;
 
@@ -23,7 +23,7 @@ pub(crate) const SYSTEM: &[Tool] = &[
     ("setpriv", "util-linux"),
 ];
 
-/// What the harness needs beside them. netperf is in Debian's non-free component: see [`non_free`].
+/// What the harness can't do without.
 pub(crate) const MEASURING: &[Tool] = &[
     ("ip", "iproute2"),
     ("tc", "iproute2"),
@@ -31,10 +31,10 @@ pub(crate) const MEASURING: &[Tool] = &[
     ("ip6tables", "iptables"),
     ("tcpdump", "tcpdump"),
     ("iperf3", "iperf3"),
-    ("netperf", "netperf"),
-    ("haproxy", "haproxy"),
-    ("perf", "linux-perf"),
 ];
+
+/// What it leaves out where it is not there. netperf is in Debian's non-free component: see [`non_free`].
+const MEASURING_MORE: &[Tool] = &[("haproxy", "haproxy"), ("perf", "linux-perf"), ("netperf", "netperf")];
 
 /// What counts instructions.
 pub(crate) const COUNTING: &[Tool] = &[("valgrind", "valgrind")];
@@ -63,12 +63,43 @@ pub(crate) fn require(tools: &[Tool], lack: Lack) -> Result<()> {
         );
     }
     println!("installing missing tools: {line}");
-    if missing.contains(&"netperf") {
-        non_free::add_source()?;
-    }
     apt(&["update", "-qq"])?;
+    install(&missing)
+}
+
+/// Installs what the harness would otherwise leave out, as far as it can be had; what can't is told and is no error.
+pub(crate) fn offer(lack: Lack) {
+    let missing = missing(MEASURING_MORE, |tool| find_program(tool).is_some());
+    if missing.is_empty() {
+        return;
+    }
+    let can_install = lack == Lack::Install && find_program("apt-get").is_some() && is_root();
+    for package in missing {
+        let installed = if can_install { install_one(package) } else { Err(anyhow!("nobody installed it")) };
+        match installed {
+            Ok(()) => println!("installed {package}"),
+            Err(error) => println!("{package} is missing, what needs it is left out: {error:#}"),
+        }
+    }
+}
+
+/// One package by itself, so that one that can't be had costs no other.
+fn install_one(package: &str) -> Result<()> {
+    if package != "netperf" {
+        apt(&["update", "-qq"])?;
+        return install(&[package]);
+    }
+    non_free::add_source()?;
+    let installed = apt(&["update", "-qq"]).and_then(|()| install(&[package]));
+    if installed.is_err() {
+        non_free::remove_source()?;
+    }
+    installed
+}
+
+fn install(packages: &[&str]) -> Result<()> {
     let options = ["install", "-y", "-qq", "--no-install-recommends"];
-    apt(&[&options[..], &missing[..]].concat())
+    apt(&[&options[..], packages].concat())
 }
 
 /// The packages of the tools that are not there, each once.
@@ -98,6 +129,6 @@ mod tests {
     fn each_missing_package_is_named_once() {
         assert_eq!(missing(SYSTEM, |_| true), [""; 0]);
         assert_eq!(missing(SYSTEM, |tool| !tool.contains("tables") && tool != "curl"), ["iptables", "curl"]);
-        assert!(missing(MEASURING, |tool| tool != "netperf").contains(&"netperf"));
+        assert_eq!(missing(MEASURING_MORE, |tool| tool != "netperf"), ["netperf"]);
     }
 }
