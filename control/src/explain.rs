@@ -100,6 +100,12 @@ impl Replay<'_> {
         story.tell("destination", destination.finding());
         match self.snapshot.workload_by_ip(destination.address.ip()) {
             Some(to) => self.plain_to(to, Some(ip), destination.address, story),
+            None if self.is_virtual(destination.address.ip()) => {
+                let what = "the proxy does not see a service's virtual address from outside the mesh: a pod behind it is \
+                            reached in plaintext, and its policies judge; ask for the pod behind it";
+                story.tell("route", what.to_owned());
+                Outcome::Plaintext
+            }
             None => {
                 story.tell(
                     "route",
@@ -108,6 +114,11 @@ impl Replay<'_> {
                 Outcome::Plaintext
             }
         }
+    }
+
+    /// The virtual address of a service, as nobody in particular sees it.
+    fn is_virtual(&self, ip: IpAddr) -> bool {
+        self.snapshot.service_by_ip(ip, "").is_some()
     }
 
     fn through_tunnel(&self, from: &Workload, found: &HboneRoute, story: &mut Story) -> Outcome {

@@ -135,6 +135,13 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
         ),
         ("192.0.2.1", "bank/bank:80", Outcome::Denied, "authorise", "a client without identity is denied"),
         ("192.0.2.1", "shop/cart:80", Outcome::Plaintext, "source", "no workload of the mesh"),
+        (
+            "192.0.2.1",
+            "shop/cart.shop.svc.cluster.local",
+            Outcome::Plaintext,
+            "route",
+            "ask for the pod behind it",
+        ),
         ("192.0.2.1", "192.0.2.2:80", Outcome::Plaintext, "route", "the proxy is not involved"),
         ("shop/keyless", "shop/cart:80", Outcome::Refused, "certificate", "there is none for spiffe://"),
         ("client", "cart", Outcome::Encrypted, "deliver", "on port 8080"),
