@@ -56,6 +56,7 @@ fn run(command: Command) -> Result<()> {
         Command::InstallTools => {
             tools::require(tools::SYSTEM, tools::Lack::Install)?;
             tools::require(tools::MEASURING, tools::Lack::Install)?;
+            tools::require(tools::COUNTING, tools::Lack::Install)?;
             tools::offer(tools::Lack::Install);
             Ok(())
         }

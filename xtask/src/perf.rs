@@ -40,12 +40,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn build(profile: Profile) -> Result<()> {
-    let packages = ["build", "--locked", "--package", "node", "--package", "ringway-perf"];
     if profile == Profile::Release {
         println!("building ringway and its harness (release)");
-        return workspace::run_cargo(&[&packages[..], &["--release"]].concat());
+        return workspace::run_cargo(&["build", "--locked", "--release", "-p", "node", "-p", "ringway-perf"]);
     }
-    workspace::run_cargo(&packages)
+    // As the tests are built: after them nothing is left to build.
+    workspace::run_cargo(&["build", "--locked", "--workspace", "--lib", "--bins", "--tests"])
 }
 
 fn arguments(options: &Options) -> Result<Vec<String>> {

@@ -25,6 +25,9 @@ use progress::Progress;
 use window::Measured;
 pub(crate) use window::Window;
 
+/// How often one measurement is begun before its failure ends the run.
+const ATTEMPTS_MAX: usize = 3;
+
 /// What is to be measured.
 #[derive(Debug)]
 pub(crate) struct Order {
@@ -42,6 +45,13 @@ struct Stand<'t> {
     standing: Standing,
     site: Site,
     suite: Option<String>,
+}
+
+/// A workload that was driven, and what crossed the wire meanwhile.
+struct Driven {
+    outcome: Outcome,
+    measured: Measured,
+    wire: Wire,
 }
 
 /// Measures it all. The first thing that fails ends it; what this machine does not have is left out, and noted.
@@ -73,7 +83,8 @@ pub(crate) fn run(order: &mut Order) -> Result<Run> {
                     note_once(&mut run.left_out, stand.target, workload, reason);
                     continue;
                 }
-                let sample = measure(&order.plan, round, stand, workload)?;
+                let driven = drive_again(order, stand, workload, &mut run.left_out)?;
+                let sample = sample(round, stand, workload, driven)?;
                 progress.measured(&sample);
                 run.samples.push(sample);
             }
@@ -154,12 +165,40 @@ fn subjects(order: &Order, stands: &[Stand<'_>]) -> Result<Vec<Subject>> {
     order.targets.iter().map(|target| subject(target.as_ref())).collect()
 }
 
-/// Drives one workload through one target once.
-fn measure(plan: &Plan, round: usize, stand: &mut Stand<'_>, workload: &Workload) -> Result<Sample> {
-    let place = || format!("{} through {}", workload.name, stand.target.name());
+/// Drives one workload through one target. Load generators of others fail now and then; then the target is started afresh
+/// and it is tried again, and the report says so.
+fn drive_again(
+    order: &Order,
+    stand: &mut Stand<'_>,
+    workload: &Workload,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Driven> {
+    let place = format!("{} through {}", workload.name, stand.target.name());
+    for _ in 1..ATTEMPTS_MAX {
+        match drive_watched(&order.plan, stand, workload) {
+            Ok(driven) => return Ok(driven),
+            Err(error) => {
+                eprintln!("{place}: {error:#}; once more, with everything started afresh");
+                let reason = format!("tried again after: {error:#}");
+                left_out.push(LeftOut { what: format!("one measurement of {place}"), reason });
+                *stand = start(&order.layout, stand.target)?;
+            }
+        }
+    }
+    drive_watched(&order.plan, stand, workload).with_context(|| place)
+}
+
+/// With the wire read before and after, so that all of the load is seen.
+fn drive_watched(plan: &Plan, stand: &Stand<'_>, workload: &Workload) -> Result<Driven> {
     let before = Wire::read(&stand.site)?;
-    let (outcome, measured) = drive(plan, stand, workload, None).with_context(place)?;
-    let wire = Wire::read(&stand.site)?.since(before);
+    let (outcome, measured) = drive(plan, stand, workload, None)?;
+    Ok(Driven { outcome, measured, wire: Wire::read(&stand.site)?.since(before) })
+}
+
+/// What came of it. An error when bytes went in plaintext that should not have, at once: that is nobody's bad luck.
+fn sample(round: usize, stand: &mut Stand<'_>, workload: &Workload, driven: Driven) -> Result<Sample> {
+    let Driven { outcome, measured, wire } = driven;
+    let place = || format!("{} through {}", workload.name, stand.target.name());
     wire.prove(stand.target.encryption(), outcome.payload_bytes).with_context(place)?;
     let mut figures: BTreeMap<String, f64> =
         outcome.figures.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
