@@ -61,6 +61,14 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// `0, 1 of 2`.
+    pub(crate) fn cores_in_words(&self) -> String {
+        let used: Vec<String> = self.cores_used.iter().map(ToString::to_string).collect();
+        format!("{} of {}", used.join(", "), self.cores)
+    }
+}
+
 /// Those that are installed.
 fn tools() -> BTreeMap<String, String> {
     let ask = |(name, question): (&str, &str)| {

@@ -160,6 +160,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     if !arguments.cores.is_empty() {
         cpu::restrict(&arguments.cores)?;
     }
+    [&arguments.json, &arguments.html].into_iter().flatten().try_for_each(|file| expect_writable(file))?;
     let mut order = order(arguments)?;
     let run = measure::run(&mut order)?;
     print!("{}", report::markdown(&run));
@@ -182,7 +183,9 @@ fn order(arguments: &RunArguments) -> Result<Order> {
         threads: arguments.threads,
         site: arguments.layout.describe(),
     };
-    ensure!(plan.rounds > 0 && plan.seconds > 0.0 && plan.warm_up_seconds >= 0.0, "nothing to measure");
+    ensure!(plan.rounds > 0, "--rounds 0 measures nothing");
+    ensure!(plan.seconds > 0.0, "--seconds {} measures nothing", plan.seconds);
+    ensure!(plan.warm_up_seconds >= 0.0, "--warm-up {} is less than nothing", plan.warm_up_seconds);
     let choice = Choice {
         ringways: arguments.ringway.clone(),
         peers: arguments.peer.clone(),
@@ -210,6 +213,18 @@ fn syscalls_countable() -> bool {
     reason.is_none()
 }
 
+/// Before anything is measured: hours of it must not be lost for want of a directory.
+pub(crate) fn expect_writable(file: &Path) -> Result<()> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(
+        directory.is_dir(),
+        "{} can't be written: there is no directory {}",
+        file.display(),
+        directory.display()
+    );
+    Ok(())
+}
+
 fn write(file: &Path, text: &str) -> Result<()> {
     fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }
@@ -218,6 +233,13 @@ fn write(file: &Path, text: &str) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_report_needs_a_directory() {
+        assert!(expect_writable(Path::new("report.html")).is_ok());
+        let error = expect_writable(Path::new("/nonexistent/report.html")).unwrap_err().to_string();
+        assert!(error.contains("no directory /nonexistent"), "{error}");
+    }
 
     #[test]
     fn presets_name_workloads_that_there_are() {

@@ -16,6 +16,7 @@ use clap::Args;
 use crate::measure::{self, Order, profile};
 use crate::record::{Plan, Run, file};
 use crate::report;
+use crate::run::expect_writable;
 use crate::site::Layout;
 use crate::target::{Choice, RingwayBuild, builds};
 use crate::workload::Workload;
@@ -94,6 +95,8 @@ pub(crate) fn run(arguments: &GateArguments) -> Result<Outcome> {
         "between endpoints of yours stands one build: there is no gate"
     );
     ensure!(arguments.rounds >= ROUNDS_MIN, "fewer than {ROUNDS_MIN} rounds can't show a loss");
+    let files = [&arguments.json, &arguments.html].into_iter().flatten();
+    files.into_iter().try_for_each(|file| expect_writable(file))?;
     let mut order = order(arguments)?;
     let run = measure::run(&mut order)?;
     if let Some(path) = &arguments.json {

@@ -108,7 +108,9 @@ fn leave_out(order: &mut Order, left_out: &mut Vec<LeftOut>) {
     order.workloads.retain(|workload| {
         let too_few = (workload.pairs > pairs)
             .then(|| format!("it needs {} pairs of pods, there are {pairs}", workload.pairs));
-        let reason = (workload.unavailable)().or(too_few);
+        let no_node = (workload.node_process && !order.layout.same_node)
+            .then(|| "it needs one process for all pods of a node: --same-node".to_owned());
+        let reason = (workload.unavailable)().or(too_few).or(no_node);
         left_out.extend(reason.clone().map(|reason| LeftOut { what: workload.name.to_owned(), reason }));
         reason.is_none()
     });

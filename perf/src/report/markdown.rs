@@ -34,13 +34,12 @@ fn machine(machine: &Machine) -> String {
     let mitigations = named(&mut machine.mitigations.iter().map(|(flaw, state)| format!("{flaw}: {state}")));
     let tools = named(&mut machine.tools.iter().map(|(name, version)| format!("{name}: {version}")));
     let mut lines = vec![format!(
-        "{} · {} · {} ({}) · cores {:?} of {} · {} · governor {} · clock {}",
+        "{} · {} · {} ({}) · cores {} · {} · governor {} · clock {}",
         machine.date,
         machine.kernel,
         machine.cpu,
         machine.cpu_flags.join(" "),
-        machine.cores_used,
-        machine.cores,
+        machine.cores_in_words(),
         machine.memory,
         machine.governor.as_deref().unwrap_or("none"),
         machine.clock_source.as_deref().unwrap_or("unknown"),
@@ -200,7 +199,7 @@ mod tests {
             made_up::run(&["direct", "ztunnel", "ringway", "ringway:aes256"], &["bulk", "ping-pong"], 5);
         let page = page(&run);
         for part in [
-            "a CPU that does not exist (aes vaes) · cores [0, 1] of 2",
+            "a CPU that does not exist (aes vaes) · cores 0, 1 of 2",
             "5 rounds of 5 s after 1 s of warm-up, 2 worker threads",
             "    ringway-perf run\n",
             "With 5 rounds the interval of a ratio is the range",

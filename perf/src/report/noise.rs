@@ -47,7 +47,8 @@ pub(crate) fn agreement(sections: &[Section<'_>]) -> Option<String> {
         }
     }
     widths.sort_by(|(this, _), (that, _)| this.total_cmp(that));
-    let (worst, place) = widths.last()?;
+    // Where all is alike to the last digit, there was one round.
+    let (worst, place) = widths.last().filter(|(worst, _)| *worst > 0.0)?;
     let middle = widths[widths.len() / 2].0;
     Some(format!(
         "From the lowest round to the highest, half of the figures differ by less than {} of their median; the most, {}, \

@@ -106,10 +106,19 @@ impl Site {
         let site = Self { clients, servers, node, mtu, directory, dialled: AtomicUsize::new(0) };
         let workloads: String = site.pods().map(Pod::workload).collect();
         fs::write(site.xds_file(), format!("workloads:\n{workloads}"))?;
-        let entries: String = site.pods().map(Pod::entry).collect::<Result<_>>()?;
-        fs::write(site.pods_file(), format!("pods:\n{entries}"))?;
+        site.list_pods(|_| true)?;
         fs::create_dir(site.authority_directory())?;
         Ok(site)
+    }
+
+    /// Writes the list of its node's pods, with those that are to be in it.
+    pub(crate) fn list_pods(&self, is_listed: impl Fn(&Pod) -> bool) -> Result<()> {
+        let listed = self.pods().filter(|pod| is_listed(pod));
+        let entries: String = listed.map(Pod::entry).collect::<Result<_>>()?;
+        // Never half written for who looks.
+        let fresh = self.directory.join("pods.yaml.new");
+        fs::write(&fresh, format!("pods:\n{entries}"))?;
+        fs::rename(fresh, self.pods_file()).context("the list of pods")
     }
 
     /// Of two places that are not ours: nothing is made there.

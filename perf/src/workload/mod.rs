@@ -1,6 +1,7 @@
 //! What is driven: all workloads, and how each is told to the runner.
 
 mod bulk;
+mod churn;
 mod connections;
 mod ends;
 mod idle;
@@ -92,6 +93,7 @@ impl Workload {
             // Before what leaves many tunnels behind it, so that little but connections adds to its memory.
             idle::WORKLOADS,
             connections::COLD,
+            churn::WORKLOADS,
         ];
         families.into_iter().flatten()
     }

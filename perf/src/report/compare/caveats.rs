@@ -40,7 +40,7 @@ fn machine(machine: &Machine) -> [(&'static str, String); 8] {
         ("kernel", machine.kernel.clone()),
         ("CPU", machine.cpu.clone()),
         ("CPU flags", machine.cpu_flags.join(" ")),
-        ("cores", format!("{:?} of {}", machine.cores_used, machine.cores)),
+        ("cores", machine.cores_in_words()),
         ("memory", machine.memory.clone()),
         ("mitigations", format!("{:?}", machine.mitigations)),
         ("governor", machine.governor.clone().unwrap_or_else(|| "none".to_owned())),

@@ -36,7 +36,7 @@ fn facts(run: &Run) -> String {
         ),
         ("kernel", machine.kernel.clone()),
         ("CPU", format!("{} ({})", machine.cpu, machine.cpu_flags.join(" "))),
-        ("cores", format!("{:?} of {}", machine.cores_used, machine.cores)),
+        ("cores", machine.cores_in_words()),
         ("memory", machine.memory.clone()),
         ("governor", machine.governor.clone().unwrap_or_else(|| "none".to_owned())),
         ("clock", machine.clock_source.clone().unwrap_or_else(|| "unknown".to_owned())),

@@ -46,7 +46,9 @@ fn listed(names: &[&str]) -> String {
 }
 
 pub(super) fn header(run: &Run, sections: &[Section<'_>]) -> String {
-    let peers = roles::peers(run);
+    // A yardstick is nothing to be better or worse than.
+    let peers: Vec<&Subject> =
+        roles::peers(run).into_iter().filter(|target| roles::is_peer(target)).collect();
     let scores: String = peers.iter().filter_map(|peer| score(sections, &peer.name)).collect();
     let tiles: String = peers.first().map(|peer| tiles(sections, &peer.name)).unwrap_or_default();
     let notes: String =
