@@ -1,9 +1,8 @@
 //! `ringway-perf page` and `compare`: pages made from what runs wrote down.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::record::file;
@@ -31,17 +30,16 @@ pub(crate) struct CompareArguments {
 
 pub(crate) fn page(arguments: &PageArguments) -> Result<()> {
     let run = file::read(&arguments.run)?;
-    print!("{}", report::markdown(&run));
-    write(arguments.html.as_deref(), || report::html(&run))
+    write(arguments.html.as_deref(), || report::html(&run))?;
+    report::print(&report::markdown(&run))
 }
 
 pub(crate) fn compare(arguments: &CompareArguments) -> Result<()> {
     let (a, b) = (file::read(&arguments.a)?, file::read(&arguments.b)?);
-    print!("{}", report::compare_markdown(&a, &b));
-    write(arguments.html.as_deref(), || report::compare_html(&a, &b))
+    write(arguments.html.as_deref(), || report::compare_html(&a, &b))?;
+    report::print(&report::compare_markdown(&a, &b))
 }
 
 fn write(file: Option<&Path>, page: impl FnOnce() -> String) -> Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    fs::write(file, page()).with_context(|| format!("writing {}", file.display()))
+    file.map_or(Ok(()), |file| report::write(file, &page()))
 }

@@ -29,6 +29,7 @@ use self::turns::Turns;
 use crate::agent::Agent;
 use crate::machine::Machine;
 use crate::protocol::{Latency, Load, MESSAGE_BYTES, Request};
+use crate::report;
 use crate::site::Place;
 
 /// How long the ping-pong runs before anything is measured.
@@ -68,13 +69,14 @@ struct Site {
 
 pub(crate) fn run(arguments: &PushArguments) -> Result<()> {
     ensure!(testkit::run::is_root(), "network namespaces need root");
+    ensure!(arguments.rounds > 0 && arguments.seconds > 0, "nothing to measure: give rounds and seconds");
+    ensure!(arguments.threads > 0, "a proxy needs a worker thread: --threads 1 or more");
     let Machine { date, kernel, cpu, cores, load_average, .. } = Machine::describe()?;
-    println!("{date}, {cpu}, {cores} cores, {kernel}, load {load_average}\n");
+    report::print(&format!("{date}, {cpu}, {cores} cores, {kernel}, load {load_average}\n\n"))?;
     let rounds = (0..arguments.rounds)
         .map(|number| round(arguments, number).with_context(|| format!("round {number}")))
         .collect::<Result<Vec<_>>>()?;
-    print!("{}", rounds::report(&rounds));
-    Ok(())
+    report::print(&rounds::report(&rounds))
 }
 
 fn round(arguments: &PushArguments, number: usize) -> Result<Round> {

@@ -1,9 +1,8 @@
 //! `ringway-perf run`: what the command line asks for, made into an order, measured, and written down.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::measure::{self, Order, cpu, syscalls};
@@ -154,23 +153,23 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let needs_root = arguments.layout.endpoints.is_none();
     ensure!(!needs_root || testkit::run::is_root(), "network namespaces need root");
     if let Some(reason) = arguments.layout.unavailable() {
-        println!("not available here: {reason}");
-        return Ok(());
+        return report::print(&format!("not available here: {reason}\n"));
+    }
+    for file in arguments.json.iter().chain(&arguments.html) {
+        report::expect_directory_of(file)?;
     }
     if !arguments.cores.is_empty() {
         cpu::restrict(&arguments.cores)?;
     }
-    [&arguments.json, &arguments.html].into_iter().flatten().try_for_each(|file| expect_writable(file))?;
     let mut order = order(arguments)?;
     let run = measure::run(&mut order)?;
-    print!("{}", report::markdown(&run));
     if let Some(file) = &arguments.json {
-        write(file, &(serde_json::to_string_pretty(&run)? + "\n"))?;
+        report::write(file, &(serde_json::to_string_pretty(&run)? + "\n"))?;
     }
     if let Some(file) = &arguments.html {
-        write(file, &report::html(&run))?;
+        report::write(file, &report::html(&run))?;
     }
-    Ok(())
+    report::print(&report::markdown(&run))
 }
 
 fn order(arguments: &RunArguments) -> Result<Order> {
@@ -183,9 +182,7 @@ fn order(arguments: &RunArguments) -> Result<Order> {
         threads: arguments.threads,
         site: arguments.layout.describe(),
     };
-    ensure!(plan.rounds > 0, "--rounds 0 measures nothing");
-    ensure!(plan.seconds > 0.0, "--seconds {} measures nothing", plan.seconds);
-    ensure!(plan.warm_up_seconds >= 0.0, "--warm-up {} is less than nothing", plan.warm_up_seconds);
+    plan.expect_measurable()?;
     let choice = Choice {
         ringways: arguments.ringway.clone(),
         peers: arguments.peer.clone(),
@@ -213,33 +210,10 @@ fn syscalls_countable() -> bool {
     reason.is_none()
 }
 
-/// Before anything is measured: hours of it must not be lost for want of a directory.
-pub(crate) fn expect_writable(file: &Path) -> Result<()> {
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    ensure!(
-        directory.is_dir(),
-        "{} can't be written: there is no directory {}",
-        file.display(),
-        directory.display()
-    );
-    Ok(())
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("writing {}", file.display()))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_report_needs_a_directory() {
-        assert!(expect_writable(Path::new("report.html")).is_ok());
-        let error = expect_writable(Path::new("/nonexistent/report.html")).unwrap_err().to_string();
-        assert!(error.contains("no directory /nonexistent"), "{error}");
-    }
 
     #[test]
     fn presets_name_workloads_that_there_are() {

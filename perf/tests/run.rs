@@ -72,3 +72,33 @@ fn a_target_that_is_not_there_is_an_error() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("/nonexistent") || errors.contains("root"), "{errors}");
 }
+
+/// Between two places of the user's, no root is needed, and what is wrong is said before anything is started.
+#[test]
+fn what_could_not_be_measured_or_written_is_said_at_once() {
+    let endpoints = ["--client-exec", "false", "--server-exec", "false", "--server-address", "192.0.2.1"];
+    for (arguments, fault) in [
+        (["--seconds", "inf"], "nothing to measure in inf seconds"),
+        (["--warm-up", "1e30"], "a warm-up of"),
+        (["--rounds", "0"], "nothing to measure in 0 rounds"),
+        (["--json", "/nonexistent/run.json"], "no directory to write /nonexistent/run.json to"),
+    ] {
+        let output = Command::new(PROGRAM).arg("run").args(endpoints).args(arguments).output();
+        let output = output.expect("invariant: cargo built the program for this test");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && errors.contains(fault), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_report_that_nobody_reads_is_an_error_and_no_panic() {
+    let (reader, writer) = std::io::pipe().expect("invariant: a test may open a pipe");
+    drop(reader);
+    let mut command = Command::new(PROGRAM);
+    command.args(["page", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/made-up.json")]).stdout(writer);
+    let output =
+        command.stderr(std::process::Stdio::piped()).spawn().and_then(|page| page.wait_with_output());
+    let output = output.expect("invariant: cargo built the program for this test");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && errors.contains("printing the report"), "{errors}");
+}

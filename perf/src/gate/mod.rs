@@ -7,16 +7,14 @@ mod judgement;
 mod page;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::measure::{self, Order, profile};
 use crate::record::{Plan, Run, file};
 use crate::report;
-use crate::run::expect_writable;
 use crate::site::Layout;
 use crate::target::{Choice, RingwayBuild, builds};
 use crate::workload::Workload;
@@ -95,15 +93,16 @@ pub(crate) fn run(arguments: &GateArguments) -> Result<Outcome> {
         "between endpoints of yours stands one build: there is no gate"
     );
     ensure!(arguments.rounds >= ROUNDS_MIN, "fewer than {ROUNDS_MIN} rounds can't show a loss");
-    let files = [&arguments.json, &arguments.html].into_iter().flatten();
-    files.into_iter().try_for_each(|file| expect_writable(file))?;
+    for file in arguments.json.iter().chain(&arguments.html) {
+        report::expect_directory_of(file)?;
+    }
     let mut order = order(arguments)?;
     let run = measure::run(&mut order)?;
     if let Some(path) = &arguments.json {
-        write(path, &(serde_json::to_string_pretty(&run)? + "\n"))?;
+        report::write(path, &(serde_json::to_string_pretty(&run)? + "\n"))?;
     }
     if let Some(path) = &arguments.html {
-        write(path, &report::html(&run))?;
+        report::write(path, &report::html(&run))?;
     }
     conclude(&run, &thresholds, Some(&order))
 }
@@ -117,8 +116,15 @@ fn order(arguments: &GateArguments) -> Result<Order> {
         threads: arguments.threads,
         site: arguments.layout.describe(),
     };
+    // What is wrong is said before anything is built.
+    plan.expect_measurable()?;
+    let workloads: Vec<&'static Workload> =
+        arguments.workloads.iter().map(|name| name.parse()).collect::<Result<_>>()?;
     let base = match (&arguments.base, &arguments.base_binary) {
-        (Some(revision), _) => format!("base=rev:{revision}"),
+        (Some(revision), _) => {
+            builds::expect_revision(revision)?;
+            format!("base=rev:{revision}")
+        }
         (None, Some(binary)) => format!("base={}", binary.display()),
         (None, None) => bail!("compare with what? --base REV"),
     };
@@ -136,13 +142,11 @@ fn order(arguments: &GateArguments) -> Result<Order> {
         built_in: &[],
         endpoints: None,
     };
-    let workloads: Result<Vec<&'static Workload>> =
-        arguments.workloads.iter().map(|name| name.parse()).collect();
     Ok(Order {
         plan,
         layout: arguments.layout.clone(),
         targets: choice.targets()?,
-        workloads: workloads?,
+        workloads,
         syscalls_of: Vec::new(),
     })
 }
@@ -157,14 +161,14 @@ fn conclude(run: &Run, thresholds: &Thresholds, order: Option<&Order>) -> Result
     }
     let changes = judge(run, BASE, HEAD, thresholds);
     ensure!(!changes.is_empty(), "this run has no figure that the gate judges");
-    print!("{}", page::table(run, &changes));
+    report::print(&page::table(run, &changes))?;
     let lost: BTreeSet<&str> = lost(&changes).map(|change| change.workload.as_str()).collect();
     if let Some(order) = order {
         for name in lost.iter().take(PROFILES_MAX) {
-            print!("{}", where_it_went(order, name, &changes));
+            report::print(&where_it_went(order, name, &changes))?;
         }
     }
-    println!("\n{}", page::verdict(&changes));
+    report::print(&format!("\n{}\n", page::verdict(&changes)))?;
     Ok(if lost.is_empty() { Outcome::Passed } else { Outcome::Lost })
 }
 
@@ -179,8 +183,4 @@ fn where_it_went(order: &Order, workload: &str, changes: &[Change]) -> String {
         Ok(profiles) => page::profile(workload, &profiles[BASE], &profiles[HEAD], changes),
         Err(error) => format!("\nno profile of {workload}: {error:#}\n"),
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }

@@ -6,9 +6,14 @@ pub(crate) mod file;
 
 use std::collections::BTreeMap;
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+
+/// No window and no warm-up is longer, in seconds: an hour shows nothing that ten minutes did not, and what is longer is
+/// a slip of the finger that would be noticed late.
+const WINDOW_SECONDS_MAX: f64 = 3600.0;
 
 /// Raised when an older reader would misunderstand a newer file.
 pub(crate) const SCHEMA: u32 = 1;
@@ -43,6 +48,25 @@ pub(crate) struct Plan {
     pub(crate) threads: u32,
     /// Where client and server stand, in words: `one node to another, vxlan, MTU 1450`.
     pub(crate) site: String,
+}
+
+impl Plan {
+    /// An error when nothing could come of it, before anything is built or started for it.
+    pub(crate) fn expect_measurable(&self) -> Result<()> {
+        ensure!(self.rounds > 0, "nothing to measure in 0 rounds");
+        ensure!(self.threads > 0, "a proxy needs a worker thread: --threads 1 or more");
+        ensure!(
+            self.seconds > 0.0 && self.seconds <= WINDOW_SECONDS_MAX,
+            "nothing to measure in {} seconds: give more than 0 and up to {WINDOW_SECONDS_MAX}",
+            self.seconds
+        );
+        ensure!(
+            (0.0..=WINDOW_SECONDS_MAX).contains(&self.warm_up_seconds),
+            "a warm-up of {} seconds: give 0 to {WINDOW_SECONDS_MAX}",
+            self.warm_up_seconds
+        );
+        Ok(())
+    }
 }
 
 /// A target as it was measured.
@@ -141,4 +165,26 @@ pub(crate) struct LeftOut {
     /// A target, or `workload through target`.
     pub(crate) what: String,
     pub(crate) reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_which_nothing_could_come_is_an_error() {
+        let plan = Plan { rounds: 1, seconds: 1.0, warm_up_seconds: 0.0, threads: 1, ..Plan::default() };
+        assert!(plan.expect_measurable().is_ok());
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e30] {
+            assert!(Plan { seconds, ..plan.clone() }.expect_measurable().is_err(), "{seconds}");
+        }
+        for warm_up_seconds in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(
+                Plan { warm_up_seconds, ..plan.clone() }.expect_measurable().is_err(),
+                "{warm_up_seconds}"
+            );
+        }
+        assert!(Plan { rounds: 0, ..plan.clone() }.expect_measurable().is_err());
+        assert!(Plan { threads: 0, ..plan }.expect_measurable().is_err());
+    }
 }

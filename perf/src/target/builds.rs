@@ -91,14 +91,17 @@ pub(super) fn expect_distinct(builds: &[RingwayBuild]) -> Result<()> {
 
 /// The binary of a revision of the repository around the current directory, built if it never was.
 pub(crate) fn of_revision(revision: &str) -> Result<PathBuf> {
-    let top = git(Path::new("."), &["rev-parse", "--show-toplevel"]).context("looking for the repository")?;
-    of_revision_in(Path::new(&top), revision)
+    of_revision_in(&repository()?, revision)
+}
+
+/// An error when there is no such revision, at once and not after another build.
+pub(crate) fn expect_revision(revision: &str) -> Result<()> {
+    commit_of(&repository()?, revision).map(drop)
 }
 
 /// The binary of the working tree around the current directory, with whatever is not committed yet.
 pub(crate) fn of_working_tree() -> Result<PathBuf> {
-    let top = git(Path::new("."), &["rev-parse", "--show-toplevel"]).context("looking for the repository")?;
-    let top = PathBuf::from(top);
+    let top = repository()?;
     let place = top.join("target/perf");
     fs::create_dir_all(place.join("bin")).with_context(|| format!("making {}", place.display()))?;
     eprintln!("building ringway of the working tree");
@@ -110,9 +113,7 @@ pub(crate) fn of_working_tree() -> Result<PathBuf> {
 }
 
 fn of_revision_in(repository: &Path, revision: &str) -> Result<PathBuf> {
-    let commit = format!("{revision}^{{commit}}");
-    let commit = git(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]);
-    let commit = commit.ok().with_context(|| format!("no revision is called {revision:?}: see git log"))?;
+    let commit = commit_of(repository, revision)?;
     let short = commit.get(..REVISION_DIGITS).context("git names commits with more digits")?;
     let place = repository.join("target/perf");
     let binary = place.join("bin").join(format!("ringway-{short}"));
@@ -133,8 +134,22 @@ fn of_revision_in(repository: &Path, revision: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// The top of the one around the current directory.
+fn repository() -> Result<PathBuf> {
+    let top = git(Path::new("."), &["rev-parse", "--show-toplevel"]).context("looking for the repository")?;
+    Ok(top.into())
+}
+
+fn commit_of(repository: &Path, revision: &str) -> Result<String> {
+    let commit = format!("{revision}^{{commit}}");
+    let commit = git(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]);
+    commit.ok().with_context(|| format!("no revision is called {revision:?}: see git log"))
+}
+
 fn build(tree: &Path, target_directory: &Path) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
+    // A build that nobody waits for any more ends, whichever signal ended us.
+    let mut cargo = Command::new("setpriv");
+    cargo.args(["--pdeathsig", "TERM", "cargo"]);
     cargo.args(["build", "--release", "--locked", "-p", "node"]).current_dir(tree);
     // What a build of this program by cargo left in the environment is not that revision's.
     cargo.env("CARGO_TARGET_DIR", target_directory).env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null());
