@@ -1,8 +1,10 @@
 //! Every target that this machine has: bytes go through it, and the wire shows what it promises.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
+use testkit::process::wait_until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-perf");
 
@@ -103,4 +105,50 @@ fn an_underlay_that_the_kernel_lacks_is_no_error() {
         said.contains("not available here: this kernel has no geneve") || said.contains("geneve, MTU"),
         "{said}"
     );
+}
+
+/// The server's namespace of this process's run, once the connections of the load are there.
+fn loaded_server(owner: u32) -> anyhow::Result<Option<String>> {
+    let prefix = format!("rw-{owner}-");
+    let names = lines_of(&["netns", "list"]);
+    let mut names = names.iter().filter_map(|line| line.split(' ').next());
+    let Some(pod) = names.find(|name| name.starts_with(&prefix) && name.ends_with("server0")) else {
+        return Ok(None);
+    };
+    let connections = lines_of(&["netns", "exec", pod, "ss", "-Htn", "state", "established"]);
+    Ok((connections.len() >= 32).then(|| pod.to_owned()))
+}
+
+/// What `ip` says.
+fn lines_of(arguments: &[&str]) -> Vec<String> {
+    let output = Command::new("ip").args(arguments).output();
+    let output = output.expect("invariant: namespaces are made by ip").stdout;
+    String::from_utf8_lossy(&output).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_proxy_that_ends_is_an_error_and_not_tried_again() {
+    if !testkit::run::is_root() {
+        eprintln!(
+            "INCOMPLETE: a_proxy_that_ends_is_an_error_and_not_tried_again: network namespaces need root"
+        );
+        return;
+    }
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--targets", "plain", "--workloads", WORKLOAD, "--rounds", "1", "--seconds", "5"]);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let run = run.expect("invariant: cargo built the program for this test");
+    let owner = run.id();
+    let pod = wait_until("the load", Duration::from_secs(60), || loaded_server(owner));
+    let pod = pod.expect("invariant: plain needs nothing");
+    for pid in lines_of(&["netns", "pids", &pod]) {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if command.split('\0').nth(1) == Some("copy") {
+            let killed = Command::new("kill").args(["-KILL", &pid]).status();
+            assert!(killed.expect("invariant: every machine has kill").success());
+        }
+    }
+    let output = run.wait_with_output().expect("invariant: it was started");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && errors.contains(" ended: signal: 9"), "{errors}");
 }

@@ -180,6 +180,8 @@ fn drive_again(
         match drive_watched(&order.plan, stand, workload) {
             Ok(driven) => return Ok(driven),
             Err(error) => {
+                // A proxy that ended is no bad luck of the load generator.
+                stand.standing.expect_running().with_context(|| format!("{place}: {error:#}"))?;
                 eprintln!("{place}: {error:#}; once more, with everything started afresh");
                 let reason = format!("tried again after: {error:#}");
                 left_out.push(LeftOut { what: format!("one measurement of {place}"), reason });
