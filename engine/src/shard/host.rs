@@ -16,7 +16,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use super::{Command, Mailbox, Reports, Shard, Tables};
 use crate::engine::EngineConfig;
 use crate::mesh::Snapshot;
-use crate::net::SocketOptions;
+use crate::net::{self, SocketOptions};
 use crate::pool::Pool;
 use crate::uring::{Completion, Doorbell, Driver, DriverConfig};
 
@@ -212,6 +212,10 @@ impl Shard {
         self.draining.set(true);
         let pods: Vec<_> = self.pods.borrow().values().map(Rc::clone).collect();
         for pod in pods {
+            if self.config.port_reuse {
+                // Where it can't be had, the listeners close all the same.
+                let _ = net::hand_over_handshakes(&pod.netns);
+            }
             self.close_listeners(&pod);
         }
         let mut tables = self.tables.borrow_mut();
