@@ -22,23 +22,13 @@ const H2SPEC: &str = "RINGWAY_H2SPEC";
 const DOOR: u16 = 8008;
 
 /// What does not apply: section, the beginning of the test's name, why.
-const EXEMPT: [(&str, &str, &str); 9] = [
+const EXEMPT: [(&str, &str, &str); 7] = [
     (
         "generic/2",
         "Sends a WINDOW_UPDATE frame on half-closed (remote)",
         "waits for a body, which 400 has not",
     ),
     ("generic/2", "Sends a PRIORITY frame on half-closed (remote)", "waits for a body, which 400 has not"),
-    (
-        "http2/5.1",
-        "closed: Sends a DATA frame after sending RST_STREAM",
-        "what is no CONNECT is answered and over at once: the answer may be what comes last",
-    ),
-    (
-        "http2/5.1",
-        "closed: Sends a HEADERS frame after sending RST_STREAM",
-        "the same: the answer may be what comes last",
-    ),
     (
         "http2/5.1.2",
         "Sends HEADERS frames that causes",
