@@ -22,7 +22,7 @@ const H2SPEC: &str = "RINGWAY_H2SPEC";
 const DOOR: u16 = 8008;
 
 /// What does not apply: section, the beginning of the test's name, why.
-const EXEMPT: [(&str, &str, &str); 7] = [
+const EXEMPT: [(&str, &str, &str); 6] = [
     (
         "generic/2",
         "Sends a WINDOW_UPDATE frame on half-closed (remote)",
@@ -38,11 +38,6 @@ const EXEMPT: [(&str, &str, &str); 7] = [
         "http2/8.1",
         "Sends a second HEADERS frame without",
         "what is no CONNECT is answered, reset and over at once: what follows is late and ignored, or judged, as it comes",
-    ),
-    (
-        "http2/8.1.2.1",
-        "Sends a HEADERS frame that contains a pseudo-header field as trailers",
-        "the same: trailers of a request that is answered already are late",
     ),
     (
         "http2/8.1.2.6",
