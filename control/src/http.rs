@@ -4,6 +4,7 @@
 //! and the time until its answer begins. Answers are made by axum routers; they go on being given while the process
 //! drains.
 
+pub(crate) mod encoding;
 mod listen;
 pub(crate) mod stream;
 

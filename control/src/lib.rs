@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod aside;
 mod backoff;
 pub mod ca;
 mod certificates;

@@ -10,22 +10,27 @@ mod labels;
 mod state;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State as Extension;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tracing::warn;
 
 pub(crate) use connections::Connections;
 pub use connections::SeriesLimits;
 
+use crate::aside::{AsideError, aside};
 use crate::figures::Figures;
+use crate::http::encoding::{gzip, wants_gzip};
 use crate::readiness::Readiness;
 use crate::sources::Known;
 
@@ -50,15 +55,19 @@ pub(crate) fn router(sources: Sources) -> Router {
 }
 
 async fn scrape(Extension(sources): Extension<Arc<Sources>>, headers: HeaderMap) -> Response {
-    let open_metrics = wants_open_metrics(&headers);
+    let (open_metrics, compressed) = (wants_open_metrics(&headers), wants_gzip(&headers));
     let registry = sources.registry().await;
-    let encoded = tokio::task::spawn_blocking(move || encode(&registry, open_metrics)).await;
-    let Ok(Ok(text)) = encoded else {
-        return (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n")
-            .into_response();
+    let encoded = aside("metrics", move || encode(&registry, open_metrics, compressed)).await;
+    let body = match encoded.map_err(ScrapeError::from).and_then(|encoded| encoded) {
+        Ok(body) => body,
+        Err(error) => return error.into_response(),
     };
     let kind = if open_metrics { OPENMETRICS } else { PLAIN };
-    ([(CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+    let kind = [(CONTENT_TYPE, HeaderValue::from_static(kind))];
+    match compressed {
+        true => (kind, [(CONTENT_ENCODING, HeaderValue::from_static("gzip"))], body).into_response(),
+        false => (kind, body).into_response(),
+    }
 }
 
 fn wants_open_metrics(headers: &HeaderMap) -> bool {
@@ -66,14 +75,34 @@ fn wants_open_metrics(headers: &HeaderMap) -> bool {
     accepted.any(|value| value.contains("application/openmetrics-text"))
 }
 
-fn encode(registry: &Registry, open_metrics: bool) -> Result<String, fmt::Error> {
+fn encode(registry: &Registry, open_metrics: bool, compressed: bool) -> Result<Vec<u8>, ScrapeError> {
     let mut text = String::new();
-    if open_metrics {
-        text::encode(&mut text, registry)?;
-    } else {
-        prometheus_text::encode(&mut text, registry)?;
+    match open_metrics {
+        true => text::encode(&mut text, registry)?,
+        false => prometheus_text::encode(&mut text, registry)?,
     }
-    Ok(text)
+    match compressed {
+        true => Ok(gzip(text.as_bytes())?),
+        false => Ok(text.into_bytes()),
+    }
+}
+
+/// Why there are no metrics this time. The scraper comes again.
+#[derive(Debug, Error)]
+enum ScrapeError {
+    #[error(transparent)]
+    Aside(#[from] AsideError),
+    #[error("the metrics could not be written down: {0}")]
+    Text(#[from] fmt::Error),
+    #[error("the metrics could not be compressed: {0}")]
+    Compressed(#[from] io::Error),
+}
+
+impl IntoResponse for ScrapeError {
+    fn into_response(self) -> Response {
+        warn!(error = %self, "no metrics for a scraper");
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{self}\n")).into_response()
+    }
 }
 
 impl Sources {

@@ -91,7 +91,7 @@ pub struct ControlThread {
 
 /// Everything that is wrong with the files that the environment names. Nothing is made, and nobody is connected to.
 pub fn refusals(environment: &Environment) -> io::Result<Vec<SourceError>> {
-    Ok(LightRuntime::new()?.block_on(sources::refusals(environment)))
+    Ok(runtime()?.block_on(sources::refusals(environment)))
 }
 
 /// Starts everything and returns when the shards run. For files that have no [`refusals`].
@@ -116,27 +116,8 @@ pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
     Ok(ControlThread { thread, shutdown })
 }
 
-/// Opens the sources once for what is wrong with them. Nothing is followed yet: that is the thread's work.
-/// A runtime whose end, by a panic too, waits for nobody. The threads that it lent to what blocks, such as a name that is
-/// looked up at a server that does not answer, would hold up the end of the process, or the next run.
-struct LightRuntime(Option<Runtime>);
-
-impl LightRuntime {
-    fn new() -> io::Result<Self> {
-        Builder::new_current_thread().enable_all().build().map(|runtime| Self(Some(runtime)))
-    }
-
-    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.0.as_ref().expect("invariant: it is taken when dropped").block_on(work)
-    }
-}
-
-impl Drop for LightRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 // === impl ControlThread ===
@@ -193,7 +174,7 @@ impl<P: DataPlane> Work<P> {
 
     /// Works until the order to end, and then drains.
     fn run(&self) -> io::Result<()> {
-        LightRuntime::new()?.block_on(async {
+        runtime()?.block_on(async {
             let mut attending = pin!(self.attend());
             tokio::select! {
                 never = self.follow() => match never {},
@@ -206,7 +187,7 @@ impl<P: DataPlane> Work<P> {
 
     /// Drains after a run that cannot.
     fn drain_alone(&self) -> io::Result<()> {
-        LightRuntime::new()?.block_on(self.drain(pin!(self.attend())))
+        runtime()?.block_on(self.drain(pin!(self.attend())))
     }
 
     /// After a pause; not where the end was ordered meanwhile.

@@ -10,6 +10,7 @@
 pub mod authority;
 pub mod capture;
 pub mod curl;
+pub mod failed_wait;
 #[cfg(feature = "certificates")]
 pub mod hostile;
 pub mod iperf;

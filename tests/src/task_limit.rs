@@ -22,6 +22,9 @@ pub struct TaskLimit {
 
 impl TaskLimit {
     /// Takes the process with all its threads, which may have more.
+    ///
+    /// Seen to work with a hierarchy of its own (version 1). With the one of all (version 2) it takes the real root: that of
+    /// a container has processes in it, and so cannot limit its children.
     pub fn of(process: &Process) -> Result<Self> {
         let parent =
             HIERARCHIES.map(PathBuf::from).into_iter().find(|path| path.join("cgroup.procs").exists());
@@ -29,7 +32,9 @@ impl TaskLimit {
         // Those of one hierarchy for all have to be told which controllers their children get.
         let controllers = parent.join("cgroup.subtree_control");
         if controllers.exists() {
-            fs::write(&controllers, "+pids").context("no control group can limit threads")?;
+            fs::write(&controllers, "+pids").context(
+                "no control group can limit threads: run where /sys/fs/cgroup is the root of the hierarchy",
+            )?;
         }
         let name = Run::current()?.unique_directory("limit")?;
         let name = name.display().to_string().trim_start_matches('/').replace('/', "-");

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,13 +11,14 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tonic::codegen::http::Uri;
 use tower::Service;
 
 use super::error::ConnectError;
 use super::{CONNECT_SECONDS_MAX, tls};
+use crate::aside::aside;
 use crate::environment::{ChannelSettings, Endpoint};
 
 /// When a silent TCP connection is probed (contract 2.6).
@@ -91,11 +92,12 @@ async fn unix(path: &Path) -> Result<UnixStream, ConnectError> {
 /// Tries every address of the host, since a server may listen on one of them only (`localhost` is `::1` first). Each
 /// gets an equal share of the time.
 async fn tcp(host: &str, port: u16, endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
-    let unresolved = |cause: String| ConnectError::Unresolved { host: host.to_owned(), cause };
-    let found = lookup_host((host, port)).await.map_err(|error| unresolved(error.to_string()))?;
-    let addresses: Vec<SocketAddr> = found.collect();
+    let addresses = resolve(host, port).await?;
     let Some(tries) = u32::try_from(addresses.len()).ok().filter(|tries| *tries > 0) else {
-        return Err(unresolved("it has no address".to_owned()));
+        return Err(ConnectError::Unresolved {
+            host: host.to_owned(),
+            cause: "it has no address".to_owned(),
+        });
     };
     let share = Duration::from_secs(CONNECT_SECONDS_MAX) / tries;
     let mut causes = Vec::new();
@@ -110,6 +112,18 @@ async fn tcp(host: &str, port: u16, endpoint: &Endpoint) -> Result<TcpStream, Co
         }
     }
     Err(ConnectError::Unreachable { address: endpoint.to_string(), cause: causes.join("; ") })
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let unresolved = |cause: String| ConnectError::Unresolved { host: host.to_owned(), cause };
+    let name = host.to_owned();
+    // The C library asks DNS and waits: up to half a minute at a server that does not answer.
+    let found = aside("resolver", move || (name.as_str(), port).to_socket_addrs()).await;
+    let found = found.map_err(|error| ConnectError::Aside { cause: error.to_string() })?;
+    Ok(found.map_err(|error| unresolved(error.to_string()))?.collect())
 }
 
 /// A kernel that refuses these has pings of HTTP/2 to go by.

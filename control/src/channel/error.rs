@@ -14,6 +14,8 @@ use super::CONNECT_SECONDS_MAX;
 pub(crate) enum ConnectError {
     #[error("`{host}` cannot be resolved ({cause}): correct the address, or see why DNS does not answer")]
     Unresolved { host: String, cause: String },
+    #[error("the control plane's name cannot be resolved: {cause}")]
+    Aside { cause: String },
     #[error("{address} cannot be reached ({cause}): see whether the control plane runs and listens there")]
     Unreachable { address: String, cause: String },
     #[error(

@@ -8,6 +8,11 @@ use super::*;
 
 /// What comes back for these bytes, up to the end of the connection.
 pub(crate) async fn send(router: &Router, reach: Reach, request: &[u8]) -> String {
+    String::from_utf8(send_for_bytes(router, reach, request).await).unwrap()
+}
+
+/// The same, of an answer that is no text.
+pub(crate) async fn send_for_bytes(router: &Router, reach: Reach, request: &[u8]) -> Vec<u8> {
     let listener = listener(Endpoint::Admin, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = TcpListener::from_std(listener).unwrap();
@@ -17,7 +22,7 @@ pub(crate) async fn send(router: &Router, reach: Reach, request: &[u8]) -> Strin
         let mut answer = Vec::new();
         // A server that refuses a head closes with part of it unread: what it said came before the RST.
         let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8(answer).unwrap()
+        answer
     };
     tokio::select! {
         answer = client => answer,

@@ -1,13 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
+use std::io::Read;
 use std::time::Duration;
 
 use engine::observe::{Connection, Direction, Observation, Security};
 
+use flate2::read::GzDecoder;
+
 use super::*;
 use crate::figures::channel;
 use crate::http::Reach;
-use crate::http::testing::{ask, send};
+use crate::http::testing::{ask, send_for_bytes};
 use crate::stand_in::{StandIn, completed, connection, environment, service, workload};
 use crate::status::Plane;
 
@@ -19,13 +22,17 @@ fn sources(figures: Figures) -> Sources {
 
 /// What a scrape with this request says.
 async fn scraped(fill: impl FnOnce(&Sources), request: &str) -> String {
+    String::from_utf8(scraped_bytes(fill, request).await).unwrap()
+}
+
+async fn scraped_bytes(fill: impl FnOnce(&Sources), request: &str) -> Vec<u8> {
     let (figures, mut questions) = channel();
     let plane = StandIn::default();
     let sources = sources(figures);
     fill(&sources);
     let router = router(sources);
     tokio::select! {
-        answer = send(&router, Reach::Network, request.as_bytes()) => answer,
+        answer = send_for_bytes(&router, Reach::Network, request.as_bytes()) => answer,
         never = questions.answer(&plane) => match never {},
     }
 }
@@ -110,6 +117,21 @@ async fn the_format_is_what_the_client_accepts() {
         assert!(answer.contains(&format!("content-type: {kind}\r\n")), "{accept}: {answer}");
         assert_eq!(answer.ends_with("# EOF\n"), ends, "{accept}");
     }
+}
+
+#[tokio::test]
+async fn who_accepts_gzip_gets_it() {
+    let plain = scraped(|_| {}, "GET /metrics HTTP/1.0\r\n\r\n").await;
+    assert!(!plain.contains("content-encoding"), "{plain}");
+    let request = "GET /metrics HTTP/1.0\r\naccept-encoding: deflate, gzip;q=0.8\r\n\r\n";
+    let answer = scraped_bytes(|_| {}, request).await;
+    let head_bytes = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    let head = str::from_utf8(&answer[..head_bytes]).unwrap();
+    assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+    assert!(head.contains(&format!("content-type: {PLAIN}\r\n")), "{head}");
+    let mut text = String::new();
+    GzDecoder::new(&answer[head_bytes..]).read_to_string(&mut text).unwrap();
+    assert!(text.contains("\nringway_ready 0\n"), "{text}");
 }
 
 #[tokio::test]

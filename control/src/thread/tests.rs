@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::*;
+use crate::aside::aside;
 use crate::environment::LogFormat;
 use crate::logging::testing::logged;
 use crate::stand_in::{StandIn, completed, environment};
@@ -68,12 +69,12 @@ fn the_end_of_a_run_waits_for_no_thread_that_is_stuck() {
         let (tell, ended) = std::sync::mpsc::channel();
         thread::spawn(move || {
             let run = catch_unwind(AssertUnwindSafe(|| {
-                LightRuntime::new().unwrap().block_on(async {
+                runtime().unwrap().block_on(async {
                     let (begun, wait) = tokio::sync::oneshot::channel();
-                    tokio::task::spawn_blocking(move || {
+                    tokio::spawn(aside("stuck", move || {
                         begun.send(()).unwrap();
                         let _ = stuck.recv();
-                    });
+                    }));
                     wait.await.unwrap();
                     assert!(!panics, "a run that panics");
                 });

@@ -1,15 +1,16 @@
-//! A control thread that panics while the shards serve.
+//! A control thread that panics while the shards serve, and one that is let start no more threads.
 //!
-//! The fault comes from outside: the process is let start no more threads, as a container with a limit of tasks is, and
-//! whoever resolves a name then, as a connection to the xDS server does, panics for want of one.
+//! The faults come from outside: the wait for events that the thread is in fails, which its runtime panics for; and a limit
+//! of tasks is reached, as a container has one.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use testkit::lab::{Pod, PodSpec};
+use testkit::failed_wait::fail_wait;
+use testkit::lab::{Node, Pod, PodSpec};
 use testkit::mesh::{Mesh, MeshOptions, two_pods};
 use testkit::planes::resources::pod;
 use testkit::planes::xds_server::XdsServer;
@@ -49,18 +50,18 @@ impl Driven {
         Self { mesh, _echo: echo, plane, client, server }
     }
 
-    /// Lets the client's proxy start no more threads, once the last one that resolved a name is gone.
-    fn exhaust(&mut self) -> TaskLimit {
+    /// Makes the control thread of the client's proxy panic, and waits until it has.
+    fn panic(&mut self) {
         let process = self.mesh.process(0);
-        let limit = TaskLimit::of(process).unwrap();
-        let threads = format!("/proc/{}/task", process.pid());
-        wait_until("idle threads to end", PATIENCE, || {
-            let names =
-                fs::read_dir(&threads)?.map(|thread| Ok(fs::read_to_string(thread?.path().join("comm"))?));
-            let names = names.collect::<anyhow::Result<Vec<_>>>()?;
-            Ok((!names.iter().any(|name| name.contains("tokio"))).then_some(()))
-        })
-        .unwrap();
+        let panics = || process.lines_with(&["the control thread panicked;"]).len();
+        let before = panics();
+        fail_wait(process, "control").unwrap();
+        wait_until("the panic to be told", PATIENCE, || Ok((panics() > before).then_some(()))).unwrap();
+    }
+
+    /// Lets the client's proxy start no more threads.
+    fn exhaust(&mut self) -> TaskLimit {
+        let limit = TaskLimit::of(self.mesh.process(0)).unwrap();
         limit.exhaust().unwrap();
         limit
     }
@@ -77,6 +78,15 @@ fn echo(stream: &mut TcpStream) {
     stream.read_exact(&mut [0; 14]).unwrap();
 }
 
+/// What a scraper on the node is answered.
+fn scrape(node: &Node) -> String {
+    let mut stream = connect(&node.netns, (Ipv4Addr::LOCALHOST, 15020)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_control_thread_that_panics_is_restarted_while_the_shards_serve() {
     needs!(Ringway);
@@ -87,14 +97,11 @@ fn a_control_thread_that_panics_is_restarted_while_the_shards_serve() {
     let pods = driven.mesh.pods_file(&node);
     let aside = pods.with_extension("aside");
     fs::rename(&pods, &aside).unwrap();
-    let limit = driven.exhaust();
-    driven.plane.cut();
-    driven.mesh.process(0).wait_for_line(&["the control thread panicked"], PATIENCE).unwrap();
+    driven.panic();
     driven.mesh.process(0).wait_for_line(&["the shards go on with what they know"], PATIENCE).unwrap();
     echo(&mut standing);
     drop(driven.connect(&driven.server));
 
-    limit.lift().unwrap();
     let opened = driven.plane.opened();
     fs::rename(&aside, &pods).unwrap();
     driven.plane.wait_opened(opened + 1).unwrap();
@@ -115,8 +122,9 @@ fn the_third_panic_drains_and_ends_with_a_message() {
     needs!(Ringway);
     let mut driven = Driven::start();
     let mut standing = driven.connect(&driven.server);
-    let _limit = driven.exhaust();
-    driven.plane.cut();
+    for _ in 0..3 {
+        driven.panic();
+    }
     let process = driven.mesh.process(0);
     process.wait_for_line(&["panicked 3 times in ten minutes; ending"], PATIENCE).unwrap();
     process.wait_for_line(&["draining"], PATIENCE).unwrap();
@@ -126,4 +134,28 @@ fn the_third_panic_drains_and_ends_with_a_message() {
     drop(standing);
     let status = driven.mesh.process(0).wait(PATIENCE).unwrap();
     assert_eq!(status.code(), Some(1), "{}", driven.mesh.written());
+}
+
+#[test]
+fn what_takes_a_thread_is_tried_again_where_there_is_none() {
+    needs!(Ringway);
+    let mut driven = Driven::start();
+    let node = Arc::clone(&driven.mesh.lab.nodes()[0]);
+    let mut standing = driven.connect(&driven.server);
+    let limit = driven.exhaust();
+    driven.plane.cut();
+    let told = ["cannot be resolved", "no thread can be started"];
+    driven.mesh.process(0).wait_for_line(&told, PATIENCE).unwrap();
+    let answer = scrape(&node);
+    assert!(answer.contains(" 503 ") && answer.contains("raise the limit of processes"), "{answer}");
+    echo(&mut standing);
+    drop(driven.connect(&driven.server));
+
+    let opened = driven.plane.opened();
+    limit.lift().unwrap();
+    driven.plane.wait_opened(opened + 1).unwrap();
+    let answer = scrape(&node);
+    assert!(answer.contains(" 200 ") && answer.contains("\nringway_ready 1\n"), "{answer}");
+    echo(&mut standing);
+    assert_eq!(driven.mesh.process(0).lines_with(&["panicked"]), [] as [String; 0]);
 }
