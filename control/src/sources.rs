@@ -71,18 +71,19 @@ pub(crate) async fn open(
         MeshFeed::Plane(_) => MeshUpdate::default(),
     };
     let pod_feed = pod_feed(environment, known, &mut pods, &mut clients).await?;
+    let suites = environment.suites;
     match &environment.certificates {
         CertificateSettings::Embedded(settings) => {
-            let source = Embedded::new(Authority::open(&settings.dir)?, settings.ttl);
+            let source = Embedded::new(Authority::open(&settings.dir)?, settings.ttl, suites);
             clients.add(source.run(wanted, events));
         }
         CertificateSettings::Istio(settings) => {
-            let source = IstioCa::new(settings, &environment.mesh.cluster_id, known.status.clone())?;
+            let source = IstioCa::new(settings, &environment.mesh.cluster_id, suites, known.status.clone())?;
             clients.add(source.run(wanted, events));
         }
         CertificateSettings::Spire(settings) => {
             let trust_domain = environment.mesh.trust_domain.clone();
-            let source = Spire::new(settings.clone(), trust_domain, known.status.clone());
+            let source = Spire::new(settings.clone(), trust_domain, suites, known.status.clone());
             clients.add(source.run(wanted, events));
         }
     }
@@ -128,7 +129,8 @@ pub(crate) async fn refusals(environment: &Environment) -> Vec<SourceError> {
     let certificates = match &environment.certificates {
         CertificateSettings::Embedded(settings) => Authority::check(&settings.dir).map_err(SourceError::from),
         CertificateSettings::Istio(settings) => {
-            let source = IstioCa::new(settings, &environment.mesh.cluster_id, Status::default());
+            let source =
+                IstioCa::new(settings, &environment.mesh.cluster_id, environment.suites, Status::default());
             source.map(drop).map_err(SourceError::from)
         }
         CertificateSettings::Spire(_) => Ok(()),

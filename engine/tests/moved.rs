@@ -15,7 +15,7 @@ use engine::handover::{Reader, Writer};
 use engine::hbone::{Event, Session, Settings, Sink, StreamId};
 use engine::mesh::{Identity, TrustDomain};
 use engine::tls::{
-    Credentials, Established, Handshake, Opened, Progress, RecordOpener, RecordSealer, TrustBundle,
+    Credentials, Established, Handshake, Opened, Progress, RecordOpener, RecordSealer, Suites, TrustBundle,
 };
 use rcgen::{CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::PrivateKeyDer;
@@ -295,7 +295,7 @@ fn handshake() -> (Established, Established) {
         leaf.subject_alt_names = vec![SanType::URI(identity.try_into().unwrap())];
         let certificate = leaf.signed_by(&key, &issuer).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        Credentials::new(vec![certificate.der().clone()], key, &bundle).unwrap()
+        Credentials::new(vec![certificate.der().clone()], key, &bundle, Suites::default()).unwrap()
     };
     let mut client = Handshake::client(&credentials("client")).unwrap();
     let mut server = Handshake::server(&credentials("server")).unwrap();

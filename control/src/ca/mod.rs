@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use engine::mesh::{Identity, TrustDomain};
-use engine::tls::{CertificateFacts, Credentials, TrustBundle, Utc};
+use engine::tls::{CertificateFacts, Credentials, Suites, TrustBundle, Utc};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
@@ -88,7 +88,12 @@ impl Authority {
     }
 
     /// A new key and a certificate for `identity`, good for `lifetime` or as long as the root, if that is less.
-    pub fn issue(&self, identity: &Identity, lifetime: Duration) -> Result<Credentials, CaError> {
+    pub fn issue(
+        &self,
+        identity: &Identity,
+        lifetime: Duration,
+        suites: Suites,
+    ) -> Result<Credentials, CaError> {
         let now = SystemTime::now();
         self.check_not_expired(now)?;
         let failed = |cause| CaError::Issue { identity: identity.clone(), cause };
@@ -101,7 +106,7 @@ impl Authority {
 
         let bundle = self.bundle(&identity.trust_domain)?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let credentials = Credentials::new(vec![certificate.der().clone()], key, &bundle)
+        let credentials = Credentials::new(vec![certificate.der().clone()], key, &bundle, suites)
             .map_err(|error| failed(error.to_string()))?;
         // Better no certificate than one that every peer refuses.
         credentials.verify(now).map_err(|fault| failed(fault.to_string()))?;

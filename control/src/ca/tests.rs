@@ -75,8 +75,9 @@ fn an_empty_directory_gets_a_root_that_stays() {
     names.sort();
     assert_eq!(names, [".root-lock", CERTIFICATE_FILE, KEY_FILE]);
 
-    let one = first.issue(&cart(), DAY).unwrap();
-    let other = again.issue(&Identity::new(&cart().trust_domain, "shop", "till"), DAY).unwrap();
+    let one = first.issue(&cart(), DAY, Suites::default()).unwrap();
+    let other =
+        again.issue(&Identity::new(&cart().trust_domain, "shop", "till"), DAY, Suites::default()).unwrap();
     assert_eq!(connect(&one, &other).to_string(), "spiffe://cluster.local/ns/shop/sa/till");
     assert_eq!(connect(&other, &one), cart());
 }
@@ -114,7 +115,7 @@ fn a_leaf_says_what_it_should() {
     let directory = directory();
     let authority = Authority::open(directory.path()).unwrap();
     let before = SystemTime::now();
-    let credentials = authority.issue(&cart(), DAY).unwrap();
+    let credentials = authority.issue(&cart(), DAY, Suites::default()).unwrap();
     assert_eq!(credentials.identity, cart());
     assert_eq!(credentials.chain().len(), 1, "the root is the peer's to know");
     assert_eq!(credentials.bundle().roots(&cart().trust_domain), authority.roots);
@@ -126,7 +127,7 @@ fn a_leaf_says_what_it_should() {
     assert!(credentials.not_after <= SystemTime::now() + DAY);
 
     let leaf = &credentials.chain()[0];
-    let another = authority.issue(&cart(), DAY).unwrap();
+    let another = authority.issue(&cart(), DAY, Suites::default()).unwrap();
     assert_ne!(another.chain()[0], *leaf, "another key and serial number");
     assert!(!CertificateFacts::read(leaf).unwrap().is_authority);
     // DER: extKeyUsage of serverAuth and clientAuth; a critical subjectAltName, since the subject is empty.
@@ -144,7 +145,7 @@ fn a_leaf_does_not_outlive_its_root() {
     let authority = Authority::open(directory.path()).unwrap();
     let root_end = SystemTime::from(authority.facts.not_after);
     for lifetime in [100 * 365 * DAY, Duration::MAX] {
-        assert_eq!(authority.issue(&cart(), lifetime).unwrap().not_after, root_end);
+        assert_eq!(authority.issue(&cart(), lifetime, Suites::default()).unwrap().not_after, root_end);
     }
 }
 
@@ -160,7 +161,7 @@ fn a_given_root_is_used_whatever_its_key() {
         put_root(directory.path(), algorithm, |_| {});
         let before = fs::read(directory.path().join(CERTIFICATE_FILE)).unwrap();
         let authority = Authority::open(directory.path()).unwrap();
-        let credentials = authority.issue(&cart(), DAY).unwrap();
+        let credentials = authority.issue(&cart(), DAY, Suites::default()).unwrap();
         assert_eq!(connect(&credentials, &credentials), cart());
         assert_eq!(fs::read(directory.path().join(CERTIFICATE_FILE)).unwrap(), before);
         assert!(!directory.path().join(".root-lock").exists(), "a given root is read without a lock");
@@ -178,8 +179,8 @@ fn a_root_can_be_replaced_without_a_break() {
         (fs::read_to_string(path(&old)).unwrap(), fs::read_to_string(path(&new)).unwrap());
     fs::write(path(&old), format!("{old_root}{new_root}")).unwrap();
     fs::write(path(&new), format!("{new_root}{old_root}")).unwrap();
-    let before = Authority::open(old.path()).unwrap().issue(&cart(), DAY).unwrap();
-    let after = Authority::open(new.path()).unwrap().issue(&cart(), DAY).unwrap();
+    let before = Authority::open(old.path()).unwrap().issue(&cart(), DAY, Suites::default()).unwrap();
+    let after = Authority::open(new.path()).unwrap().issue(&cart(), DAY, Suites::default()).unwrap();
     assert_eq!(connect(&before, &after), cart());
     assert_eq!(connect(&after, &before), cart());
 }
@@ -280,7 +281,7 @@ fn an_identity_that_fits_no_certificate_is_named() {
     let directory = directory();
     let authority = Authority::open(directory.path()).unwrap();
     let identity = Identity::new(&TrustDomain::new("cluster.local"), "shöp", "cart");
-    let error = authority.issue(&identity, DAY).unwrap_err();
+    let error = authority.issue(&identity, DAY, Suites::default()).unwrap_err();
     assert!(error.to_string().contains("shöp"), "{error}");
 }
 

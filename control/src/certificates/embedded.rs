@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use engine::mesh::{Holder, Identity};
+use engine::tls::Suites;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -18,12 +19,13 @@ use crate::waits::until;
 pub(crate) struct Embedded {
     authority: Authority,
     ttl: Duration,
+    suites: Suites,
     renewals: Renewals,
 }
 
 impl Embedded {
-    pub(crate) fn new(authority: Authority, ttl: Duration) -> Self {
-        Self { authority, ttl, renewals: Renewals::default() }
+    pub(crate) fn new(authority: Authority, ttl: Duration, suites: Suites) -> Self {
+        Self { authority, ttl, suites, renewals: Renewals::default() }
     }
 
     /// Issues what is due now.
@@ -36,7 +38,7 @@ impl Embedded {
 
     fn issue(&mut self, identity: Identity, now: Instant) -> CertificateEvent {
         let holder = Holder { identity: identity.clone(), pod: None };
-        match self.authority.issue(&identity, self.ttl) {
+        match self.authority.issue(&identity, self.ttl, self.suites) {
             Ok(credentials) => {
                 let left = credentials.not_after.duration_since(SystemTime::now()).unwrap_or_default();
                 self.renewals.issued(&identity, left, now, entropy());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use engine::mesh::{Holder, Identity};
-use engine::tls::Credentials;
+use engine::tls::{Credentials, Suites};
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use proto::ca::IstioCertificateRequest;
@@ -44,6 +44,7 @@ pub(crate) struct IstioCa {
     /// Whose change means another server, or another key of it.
     root: Option<Watched>,
     ttl: Duration,
+    suites: Suites,
     renewals: Renewals,
     under_way: JoinSet<(Identity, Result<Credentials, SigningError>)>,
     status: Status,
@@ -53,6 +54,7 @@ impl IstioCa {
     pub(crate) fn new(
         settings: &IstioCaSettings,
         cluster_id: &str,
+        suites: Suites,
         status: Status,
     ) -> Result<Self, HeaderError> {
         let dialer = Dialer::new(settings.channel.clone(), cluster_id)?;
@@ -65,6 +67,7 @@ impl IstioCa {
             dialer,
             root,
             ttl: settings.ttl,
+            suites,
             renewals: Renewals::default(),
             under_way: JoinSet::new(),
             status,
@@ -83,9 +86,9 @@ impl IstioCa {
             let address = self.dialer.address();
             self.status.begun(Plane::Certificates, &address, "waiting for the first certificate");
             self.renewals.asked(&identity, now + 2 * Duration::from_secs(REQUEST_SECONDS_MAX));
-            let (channel, ttl) = (self.channel.clone(), self.ttl);
+            let (channel, ttl, suites) = (self.channel.clone(), self.ttl, self.suites);
             self.under_way.spawn(async move {
-                let answer = request(channel, &identity, ttl).await;
+                let answer = request(channel, &identity, ttl, suites).await;
                 (identity, answer)
             });
         }
@@ -173,7 +176,12 @@ async fn root_changed(root: &mut Option<Watched>) -> Result<String, crate::local
 }
 
 /// Makes a key, has it signed, and checks what comes back.
-async fn request(channel: Called, identity: &Identity, ttl: Duration) -> Result<Credentials, SigningError> {
+async fn request(
+    channel: Called,
+    identity: &Identity,
+    ttl: Duration,
+    suites: Suites,
+) -> Result<Credentials, SigningError> {
     let key = SigningKey::generate()?;
     let request = IstioCertificateRequest {
         csr: key.request(identity)?,
@@ -184,7 +192,7 @@ async fn request(channel: Called, identity: &Identity, ttl: Duration) -> Result<
     let answer = timeout(Duration::from_secs(REQUEST_SECONDS_MAX), client.create_certificate(request)).await;
     let answer = answer.map_err(|_| SigningError::Late)?;
     let answer = answer.map_err(|status| SigningError::of(&status, explain(&status)))?.into_inner();
-    signing::credentials(identity, key, &answer.cert_chain)
+    signing::credentials(identity, key, &answer.cert_chain, suites)
 }
 
 /// On whose behalf a node proxy asks.

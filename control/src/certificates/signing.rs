@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::SystemTime;
 
 use engine::mesh::Identity;
-use engine::tls::{Credentials, CredentialsError, TrustBundle};
+use engine::tls::{Credentials, CredentialsError, Suites, TrustBundle};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -68,6 +68,7 @@ pub(super) fn credentials(
     identity: &Identity,
     key: SigningKey,
     answer: &[String],
+    suites: Suites,
 ) -> Result<Credentials, SigningError> {
     let wrong = |cause: String| SigningError::Answer { cause };
     let Some((roots, chain)) = answer.split_last().filter(|(_, chain)| !chain.is_empty()) else {
@@ -79,14 +80,15 @@ pub(super) fn credentials(
     }
     let mut bundle = TrustBundle::default();
     bundle.insert(identity.trust_domain.clone(), read(roots)?).map_err(|error| wrong(error.to_string()))?;
-    let credentials = Credentials::new(certificates, key.der(), &bundle).map_err(|error| match error {
-        // Its roots are those of the trust domain that was asked for.
-        CredentialsError::NoRoots { trust_domain } => SigningError::TrustDomain {
-            asked: identity.trust_domain.to_string(),
-            answered: trust_domain.to_string(),
-        },
-        error => wrong(error.to_string()),
-    })?;
+    let credentials =
+        Credentials::new(certificates, key.der(), &bundle, suites).map_err(|error| match error {
+            // Its roots are those of the trust domain that was asked for.
+            CredentialsError::NoRoots { trust_domain } => SigningError::TrustDomain {
+                asked: identity.trust_domain.to_string(),
+                answered: trust_domain.to_string(),
+            },
+            error => wrong(error.to_string()),
+        })?;
     if credentials.identity != *identity {
         let (asked, answered) = (identity.clone(), credentials.identity);
         return Err(SigningError::Identity { asked, answered });

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use ::engine::engine::EngineConfig;
 use ::engine::mesh::{MeshSettings, TrustDomain};
+use ::engine::tls::Suites;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -213,6 +214,8 @@ pub struct Environment {
     pub node_name: Option<String>,
     pub mesh_source: MeshSource,
     pub certificates: CertificateSettings,
+    /// What tunnels are encrypted with (`RINGWAY_TLS_SUITES`).
+    pub suites: Suites,
     /// A file of certificates that were taken back (`CRL_PATH`).
     pub revocations: Option<PathBuf>,
     /// How long open connections may go on after the order to end.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::engine::mesh::{MeshSettings, TrustDomain};
 use serde::Deserialize;
 
-use super::value::{address, boolean, duration, positive_duration, whole};
+use super::value::{address, boolean, duration, positive_duration, suites, whole};
 use super::variables::Variables;
 use super::{
     Environment, LogFormat, LogSettings, Machine, MeshSource, Mode, SeriesLimits, WorkloadName, engine,
@@ -43,6 +43,7 @@ pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Envir
     let proxy_config = proxy_config(variables);
     let mesh_source = planes::mesh_source(variables, proxy_config.discovery_address.as_deref());
     let certificates = planes::certificates(variables);
+    let suites = variables.parsed("RINGWAY_TLS_SUITES", suites).unwrap_or_default();
     let mode = mode(variables, mesh_source.as_ref());
     let engine = engine::read(variables, mode.as_ref(), proxy_config.concurrency, machine);
     let mesh = mesh(variables);
@@ -63,6 +64,7 @@ pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Envir
         node_name: variables.text("NODE_NAME"),
         mesh_source: mesh_source?,
         certificates: certificates?,
+        suites,
         revocations: variables.text("CRL_PATH").map(Into::into),
         drain_deadline,
         admin_address: (Ipv4Addr::LOCALHOST, proxy_config.proxy_admin_port.unwrap_or(ADMIN_PORT)).into(),

@@ -2,6 +2,7 @@
 
 use ::engine::engine::{OriginalSource, Pinning};
 use ::engine::mesh::TrustDomain;
+use ::engine::tls::Suite;
 
 use super::*;
 
@@ -52,6 +53,7 @@ fn defaults_are_the_contract_s() {
             domain: "cluster.local".into(),
         }
     );
+    assert_eq!(environment.suites, Suites { preferred: Suite::Aes128Gcm, second: Some(Suite::Aes256Gcm) });
     assert_eq!(environment.drain_deadline, Duration::from_secs(5));
     assert_eq!(environment.readiness_address.to_string(), "[::]:15021");
     let log = LogSettings { filter: "info".to_owned(), format: LogFormat::Plain, findings_at_info: false };
@@ -91,6 +93,7 @@ fn every_setting_is_followed() {
         ("HTTP2_FRAME_SIZE", "16384"),
         ("ENABLE_RESPONSE_BAGGAGE", "false"),
         ("RINGWAY_CA_TTL", "10m"),
+        ("RINGWAY_TLS_SUITES", "aes256"),
         ("CONNECTION_TERMINATION_DEADLINE", "0s"),
         ("RUST_LOG", "debug,access=off"),
         ("LOG_FORMAT", "json"),
@@ -105,6 +108,7 @@ fn every_setting_is_followed() {
     assert_eq!(environment.mesh.trust_domain, TrustDomain::new("spiffe.cilium"));
     assert_eq!(environment.node_name.as_deref(), Some("10.0.0.7"));
     assert!(matches!(environment.certificates, CertificateSettings::Embedded(ca) if ca.ttl.as_secs() == 600));
+    assert_eq!(environment.suites, Suites { preferred: Suite::Aes256Gcm, second: None });
     assert_eq!(environment.drain_deadline, Duration::ZERO);
     assert_eq!(environment.readiness_address.to_string(), "0.0.0.0:15021");
     assert_eq!(
@@ -253,6 +257,7 @@ fn values_out_of_bounds_are_refused() {
         ("RINGWAY_CA_TTL", "9s"),
         ("RINGWAY_CA_TTL", "91d"),
         ("SECRET_TTL", "x"),
+        ("RINGWAY_TLS_SUITES", "aes256,chacha20"),
         ("TRUST_DOMAIN", "spiffe://cluster.local"),
         ("TRUST_DOMAIN", "Cluster.Local"),
         ("READINESS_BIND_ADDRESS", "localhost"),

@@ -5,6 +5,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ::engine::tls::{Suite, Suites};
+
 /// `true` or `false`.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -102,6 +104,20 @@ pub(super) fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
 }
 
+/// Cipher suites in the order of preference: `aes128,aes256`. Each once.
+pub(super) fn suites(text: &str) -> Result<Suites, String> {
+    let refusal =
+        || "must be aes128, aes256, or both with the preferred one first, such as aes256,aes128".to_owned();
+    let suite = |name: &str| match name.trim() {
+        "aes128" => Ok(Suite::Aes128Gcm),
+        "aes256" => Ok(Suite::Aes256Gcm),
+        _ => Err(refusal()),
+    };
+    let (first, second) = text.split_once(',').map_or((text, None), |(first, second)| (first, Some(second)));
+    let suites = Suites { preferred: suite(first)?, second: second.map(suite).transpose()? };
+    if suites.second == Some(suites.preferred) { Err(refusal()) } else { Ok(suites) }
+}
+
 /// Cores by number: `0,2-3`. Each once, in the order given.
 pub(super) fn core_list(text: &str) -> Result<Vec<usize>, String> {
     let refusal = || "must be off, spread, or cores such as 0,2-3, each once".to_owned();
@@ -192,6 +208,21 @@ mod tests {
         assert_eq!(core_list("5, 1"), Ok(vec![5, 1]));
         for text in ["", "a", "1,", "3-1", "1,1", "0-2,2", "0-999999999"] {
             assert!(core_list(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn orders_of_suites() {
+        let (aes128, aes256) = (Suite::Aes128Gcm, Suite::Aes256Gcm);
+        for (text, preferred, second) in [
+            ("aes128,aes256", aes128, Some(aes256)),
+            ("aes256, aes128", aes256, Some(aes128)),
+            ("aes256", aes256, None),
+        ] {
+            assert_eq!(suites(text), Ok(Suites { preferred, second }), "{text}");
+        }
+        for text in ["", "aes", "AES128", "aes128,", "aes128,aes128", "aes128,aes256,aes128", "chacha20"] {
+            assert!(suites(text).is_err(), "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine::mesh::Holder;
+use engine::tls::Suites;
 use tempfile::TempDir;
 
 use super::*;
@@ -64,8 +65,10 @@ impl Scene {
         let directory = TempDir::new().unwrap();
         let mut snapshot = mesh(MESH).await;
         let client: Identity = "spiffe://cluster.local/ns/shop/sa/client".parse().unwrap();
-        let credentials =
-            Authority::open(directory.path()).unwrap().issue(&client, Duration::from_secs(3_600)).unwrap();
+        let credentials = Authority::open(directory.path())
+            .unwrap()
+            .issue(&client, Duration::from_secs(3_600), Suites::default())
+            .unwrap();
         snapshot.upsert_credentials(Holder::all_of(client), Arc::new(credentials));
         let pending = |name: &str| ["late", "plain"].contains(&name).then(|| "no such namespace".to_owned());
         let pod = |name: &str| PodStatus {

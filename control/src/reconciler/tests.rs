@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use engine::tls::Suites;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -309,8 +310,8 @@ async fn an_expired_certificate_does_not_replace_a_valid_one() {
     let holder = Holder { identity: identity.clone(), pod: None };
     let mut open = files.open().await;
     open.reconciler.settle(&plane, &readiness).await;
-    let valid = Arc::new(authority.issue(&identity, Duration::from_secs(3_600)).unwrap());
-    let mut expired = authority.issue(&identity, Duration::from_secs(3_600)).unwrap();
+    let valid = Arc::new(authority.issue(&identity, Duration::from_secs(3_600), Suites::default()).unwrap());
+    let mut expired = authority.issue(&identity, Duration::from_secs(3_600), Suites::default()).unwrap();
     expired.not_after = SystemTime::UNIX_EPOCH;
     for credentials in [Arc::clone(&valid), Arc::new(expired)] {
         open.reconciler.take_certificate(CertificateEvent::Obtained { holder: holder.clone(), credentials });
@@ -330,7 +331,8 @@ async fn a_withdrawn_certificate_is_used_no_more() {
     let known = Known::new(&files.environment());
     let mut open = Open::new(&files.environment(), &known).await;
     open.reconciler.settle(&plane, &readiness).await;
-    let credentials = Arc::new(authority.issue(&identity, Duration::from_secs(3_600)).unwrap());
+    let credentials =
+        Arc::new(authority.issue(&identity, Duration::from_secs(3_600), Suites::default()).unwrap());
     open.reconciler.take_certificate(CertificateEvent::Obtained { holder: holder.clone(), credentials });
     open.reconciler.settle(&plane, &readiness).await;
     assert!(plane.has_credentials(CART));
@@ -359,7 +361,8 @@ async fn what_is_still_good_clears_the_error_and_changes_nothing() {
     open.reconciler.settle(&plane, &readiness).await;
     let authority = Authority::open(&files.path("ca")).unwrap();
     let identity: Identity = CART.parse().unwrap();
-    let credentials = Arc::new(authority.issue(&identity, Duration::from_secs(3_600)).unwrap());
+    let credentials =
+        Arc::new(authority.issue(&identity, Duration::from_secs(3_600), Suites::default()).unwrap());
     let holder = Holder { identity, pod: None };
     let obtained = || {
         let (holder, credentials) = (holder.clone(), Arc::clone(&credentials));

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -21,6 +21,7 @@ use super::bundle::TrustBundle;
 use super::error::CertificateFault;
 use super::facts::CertificateFacts;
 use super::secrets::SecretTap;
+use super::suite::Suites;
 use super::verify::{PeerVerifier, workload_of};
 use crate::mesh::{Identity, TrustDomain};
 
@@ -71,6 +72,7 @@ impl Credentials {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
         bundle: &TrustBundle,
+        suites: Suites,
     ) -> Result<Self, CredentialsError> {
         let key = Zeroizing::new(key);
         let leaf = chain.first().ok_or(CredentialsError::NoCertificate)?;
@@ -80,7 +82,7 @@ impl Credentials {
             return Err(CredentialsError::NoRoots { trust_domain: identity.trust_domain });
         }
 
-        let provider = provider();
+        let provider = provider(suites);
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Arc::new(PeerVerifier::new(identity.trust_domain.clone(), bundle.clone(), algorithms));
         let refuse = |error| match error {
@@ -135,9 +137,9 @@ impl fmt::Debug for Credentials {
 }
 
 /// TLS 1.3 with AES-GCM (no ChaCha20: every machine we serve has AES instructions), X25519 or P-256.
-fn provider() -> Arc<CryptoProvider> {
+fn provider(suites: Suites) -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
-        cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_AES_256_GCM_SHA384],
+        cipher_suites: suites.of_rustls(),
         kx_groups: vec![kx_group::X25519, kx_group::SECP256R1],
         ..default_provider()
     })
@@ -185,7 +187,7 @@ fn server_config(
         .with_client_cert_verifier(Arc::clone(verifier) as Arc<_>)
         .with_cert_resolver(Arc::clone(signer) as Arc<_>);
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.ignore_client_order = true; // ztunnel lists AES-256 first and takes AES-128 too
+    config.ignore_client_order = true; // our order counts: ztunnel lists AES-256 first and takes AES-128 too
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.enable_secret_extraction = true;

@@ -42,5 +42,5 @@ pub use record::{
     Opened, RECORD_OVERHEAD_BYTES, RecordBuffer, RecordError, RecordOpener, RecordSealer, Records,
 };
 pub use revocations::{Revocations, RevocationsError, UnusableList};
-pub use suite::Suite;
+pub use suite::{Suite, Suites};
 pub use utc::Utc;

@@ -1,17 +1,41 @@
-//! The two cipher suites we speak, and what differs between them.
+//! The two cipher suites we speak, what differs between them, and which of them a connection takes.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use aws_lc_rs::{aead, hkdf};
-use rustls::CipherSuite;
+use rustls::crypto::aws_lc_rs::cipher_suite;
+use rustls::{CipherSuite, SupportedCipherSuite};
 
 /// A TLS 1.3 cipher suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
     /// TLS_AES_128_GCM_SHA256: ours by choice, fewer rounds.
     Aes128Gcm,
-    /// TLS_AES_256_GCM_SHA384: for peers that insist.
+    /// TLS_AES_256_GCM_SHA384: for peers and operators that insist.
     Aes256Gcm,
+}
+
+/// The suites that a connection may take, the one that we prefer first. Offered to a server in this order; to a client's
+/// order our own goes first. By default AES-128, then AES-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suites {
+    pub preferred: Suite,
+    /// `None`: a peer that does not speak the preferred one is refused.
+    pub second: Option<Suite>,
+}
+
+// === impl Suites ===
+
+impl Default for Suites {
+    fn default() -> Self {
+        Self { preferred: Suite::Aes128Gcm, second: Some(Suite::Aes256Gcm) }
+    }
+}
+
+impl Suites {
+    pub(super) fn of_rustls(self) -> Vec<SupportedCipherSuite> {
+        iter::once(self.preferred).chain(self.second).map(Suite::of_rustls).collect()
+    }
 }
 
 // === impl Suite ===
@@ -22,6 +46,13 @@ impl Suite {
             CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Self::Aes128Gcm),
             CipherSuite::TLS13_AES_256_GCM_SHA384 => Some(Self::Aes256Gcm),
             _ => None,
+        }
+    }
+
+    pub(super) fn of_rustls(self) -> SupportedCipherSuite {
+        match self {
+            Self::Aes128Gcm => cipher_suite::TLS13_AES_128_GCM_SHA256,
+            Self::Aes256Gcm => cipher_suite::TLS13_AES_256_GCM_SHA384,
         }
     }
 

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine::mesh::{Holder, Snapshot};
 use engine::observe::{Connection, Direction, Observation, Security};
+use engine::tls::Suites;
 use tempfile::TempDir;
 
 use super::super::tests::admin;
@@ -112,7 +113,7 @@ async fn certificates_are_shown_and_keys_are_not() {
     let directory = TempDir::new().unwrap();
     let authority = Authority::open(directory.path()).unwrap();
     let identity: engine::mesh::Identity = CART.parse().unwrap();
-    let credentials = authority.issue(&identity, Duration::from_secs(3_600)).unwrap();
+    let credentials = authority.issue(&identity, Duration::from_secs(3_600), Suites::default()).unwrap();
     let mut snapshot = Snapshot::default();
     snapshot.upsert_credentials(Holder::all_of(identity), Arc::new(credentials));
     let admin = with(snapshot);

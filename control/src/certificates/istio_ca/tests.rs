@@ -100,7 +100,7 @@ impl Lab {
         let status = Status::default();
         let (wants, wanted) = watch::channel(Wants::new());
         let (sender, events) = mpsc::channel(64);
-        let source = IstioCa::new(&settings, "c1", status.clone()).unwrap();
+        let source = IstioCa::new(&settings, "c1", Suites::default(), status.clone()).unwrap();
         (Self { _directory: directory, authority, wants, events, status }, source, wanted, sender)
     }
 

@@ -48,7 +48,7 @@ fn signed(answer: impl Fn(&Signer, &str) -> Vec<String>) -> Result<Credentials, 
     let (signer, key) = (Signer::new(), SigningKey::generate().unwrap());
     let identity = CART.parse().unwrap();
     let request = key.request(&identity).unwrap();
-    credentials(&identity, key, &answer(&signer, &request))
+    credentials(&identity, key, &answer(&signer, &request), Suites::default())
 }
 
 #[test]

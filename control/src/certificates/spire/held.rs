@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use engine::mesh::Identity;
-use engine::tls::{Credentials, TrustBundle};
+use engine::tls::{Credentials, Suites, TrustBundle};
 
 use super::svid::Svid;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Held {
+    suites: Suites,
     /// The last that came, while no peer would believe it.
     offered: Option<Svid>,
     used: Option<Used>,
@@ -33,6 +34,10 @@ pub(super) struct Verdict {
 // === impl Held ===
 
 impl Held {
+    pub(super) fn new(suites: Suites) -> Self {
+        Self { suites, offered: None, used: None }
+    }
+
     /// An SVID came. One that is in use already is no news.
     pub(super) fn offer(&mut self, svid: Svid) {
         let known = self.used.as_ref().is_some_and(|used| used.svid == svid);
@@ -60,7 +65,7 @@ impl Held {
     /// believed under them any more: whom they leave out shall not be believed either.
     pub(super) fn settle(&mut self, identity: &Identity, bundle: &TrustBundle, now: SystemTime) -> Verdict {
         let mut verdict = Verdict::default();
-        match self.offered.as_ref().map(|svid| believed(svid, identity, bundle, now)) {
+        match self.offered.as_ref().map(|svid| believed(svid, identity, bundle, self.suites, now)) {
             Some(Ok(credentials)) => {
                 let svid = self.offered.take().expect("invariant: it was just looked at");
                 verdict.credentials = Some(self.using(svid, credentials));
@@ -72,7 +77,7 @@ impl Held {
         let Some(used) = self.used.as_mut().filter(|used| used.credentials.bundle() != bundle) else {
             return verdict;
         };
-        match used.svid.credentials(identity, bundle) {
+        match used.svid.credentials(identity, bundle, self.suites) {
             Ok(credentials) => {
                 if let Err(fault) = credentials.verify(now) {
                     verdict.refused =
@@ -114,9 +119,10 @@ fn believed(
     svid: &Svid,
     identity: &Identity,
     bundle: &TrustBundle,
+    suites: Suites,
     now: SystemTime,
 ) -> Result<Credentials, String> {
-    let credentials = svid.credentials(identity, bundle)?;
+    let credentials = svid.credentials(identity, bundle, suites)?;
     credentials.verify(now).map_err(|fault| format!("the SVID that came is not used: {fault}"))?;
     Ok(credentials)
 }

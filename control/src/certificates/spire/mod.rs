@@ -26,6 +26,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use engine::mesh::{Holder, TrustDomain};
+use engine::tls::Suites;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tonic::transport::Channel;
@@ -44,6 +45,7 @@ pub(crate) struct Spire {
     settings: SpireSettings,
     /// Ours; its roots have to be among those the agent hands out.
     trust_domain: TrustDomain,
+    suites: Suites,
     status: Status,
 }
 
@@ -57,8 +59,13 @@ struct Channels {
 // === impl Spire ===
 
 impl Spire {
-    pub(crate) fn new(settings: SpireSettings, trust_domain: TrustDomain, status: Status) -> Self {
-        Self { settings, trust_domain, status }
+    pub(crate) fn new(
+        settings: SpireSettings,
+        trust_domain: TrustDomain,
+        suites: Suites,
+        status: Status,
+    ) -> Self {
+        Self { settings, trust_domain, suites, status }
     }
 
     fn channels(&self) -> Channels {
@@ -100,10 +107,10 @@ impl Spire {
             for holder in wanted {
                 subscribed.entry(holder).or_insert_with_key(|holder| {
                     let (agent, runtime) = (agent.clone(), runtime.clone());
-                    tasks.spawn(
-                        Subscription::new(holder.clone(), agent, runtime, roots.clone(), events.clone())
-                            .run(),
-                    )
+                    let (roots, events) = (roots.clone(), events.clone());
+                    let of_holder =
+                        Subscription::new(holder.clone(), agent, runtime, roots, events, self.suites);
+                    tasks.spawn(of_holder.run())
                 });
             }
             tokio::select! {

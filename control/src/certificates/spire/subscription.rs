@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use engine::mesh::Holder;
+use engine::tls::Suites;
 use proto::spire::{Selector, SubscribeToX509sviDsRequest, SubscribeToX509sviDsResponse};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -67,6 +68,7 @@ impl Subscription {
         runtime: Option<Runtime>,
         roots: watch::Receiver<Roots>,
         events: mpsc::Sender<CertificateEvent>,
+        suites: Suites,
     ) -> Self {
         Self {
             holder,
@@ -74,7 +76,7 @@ impl Subscription {
             runtime,
             roots,
             events,
-            held: Held::default(),
+            held: Held::new(suites),
             complained: false,
             missing: None,
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem::take;
 
 use engine::mesh::Identity;
-use engine::tls::{Credentials, TrustBundle};
+use engine::tls::{Credentials, Suites, TrustBundle};
 use proto::spire::{Spiffeid, SubscribeToX509sviDsResponse, X509svidWithKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
@@ -65,11 +65,12 @@ impl Svid {
         &self,
         identity: &Identity,
         bundle: &TrustBundle,
+        suites: Suites,
     ) -> Result<Credentials, String> {
         // `Credentials` wipes the copy that it is given.
         let key = PrivateKeyDer::Pkcs8(self.key.to_vec().into());
         let credentials =
-            Credentials::new(self.chain.clone(), key, bundle).map_err(|error| error.to_string())?;
+            Credentials::new(self.chain.clone(), key, bundle, suites).map_err(|error| error.to_string())?;
         if credentials.identity != *identity {
             return Err(format!(
                 "the SVID is said to be of `{identity}`, and its certificate names `{}`: see SPIRE's server",

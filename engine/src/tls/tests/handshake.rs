@@ -9,7 +9,7 @@ use rustls::{AlertDescription, CipherSuite, Connection, HandshakeKind};
 use super::link::{Cut, Dice, Link, Peer, ROLES, Role, SUITES, give, pair, start, take};
 use super::pki::Pki;
 use crate::tls::limits::HANDSHAKE_RECEIVED_MAX_BYTES;
-use crate::tls::{Alert, Fault, Progress, RecordError, Suite, TlsError};
+use crate::tls::{Alert, Fault, Progress, RecordError, Suite, Suites, TlsError};
 
 #[test]
 fn completes_in_both_roles_with_both_suites_however_the_bytes_are_cut() {
@@ -39,15 +39,38 @@ fn two_of_ours_agree_on_aes_128() {
     assert_eq!(server.peer.to_string(), "spiffe://cluster.local/ns/shop/sa/client");
 }
 
-/// ztunnel lists AES-256 first.
+/// A client's own order does not count (ztunnel lists AES-256 first); a server takes the first of ours that it has.
 #[test]
-fn as_a_server_we_prefer_aes_128() {
+fn in_both_roles_the_suite_that_we_prefer_is_taken() {
     let pki = Pki::new("cluster.local");
-    let mut peer = Peer::new(&pki);
-    peer.suites = vec![Suite::Aes256Gcm, Suite::Aes128Gcm];
-    let peer = peer.start(Role::Server, &pki.root);
-    let link = Link::connect(Role::Server, &pki.credentials("us"), peer, &mut Cut::Whole).unwrap();
-    assert_eq!(link.ours.suite, Suite::Aes128Gcm);
+    let [aes128, aes256] = SUITES;
+    for role in ROLES {
+        for [preferred, second] in [[aes128, aes256], [aes256, aes128]] {
+            let mut peer = Peer::new(&pki);
+            // A rustls server's own order would count.
+            peer.suites =
+                if role == Role::Server { vec![second, preferred] } else { vec![preferred, second] };
+            let suites = Suites { preferred, second: Some(second) };
+            let us = pki.leaf("us").preferring(suites, &pki.bundle());
+            let link = Link::connect(role, &us, peer.start(role, &pki.root), &mut Cut::Whole).unwrap();
+            assert_eq!(link.ours.suite, preferred, "{role:?}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_speak_the_only_suite_is_refused() {
+    let pki = Pki::new("cluster.local");
+    for role in ROLES {
+        let suites = Suites { preferred: Suite::Aes256Gcm, second: None };
+        let us = pki.leaf("us").preferring(suites, &pki.bundle());
+        let connect = |suite| {
+            let peer = Peer::new(&pki).suite(suite).start(role, &pki.root);
+            Link::connect(role, &us, peer, &mut Cut::Whole)
+        };
+        assert_eq!(connect(Suite::Aes256Gcm).unwrap().ours.suite, Suite::Aes256Gcm, "{role:?}");
+        assert!(connect(Suite::Aes128Gcm).is_err(), "{role:?}");
+    }
 }
 
 /// A server that knows P-256 only asks our client to try again; a client with a post-quantum group has a second choice.

@@ -9,7 +9,7 @@ use super::link::{Cut, Link, Peer, ROLES, Role};
 use super::pki::{Leaf, Pki, uris};
 use crate::mesh::TrustDomain;
 use crate::tls::{
-    BundleError, CertificateFacts, CertificateFault, Credentials, CredentialsError, Fault, TlsError,
+    BundleError, CertificateFacts, CertificateFault, Credentials, CredentialsError, Fault, Suites, TlsError,
     TrustBundle, Utc,
 };
 
@@ -251,7 +251,9 @@ fn facts_are_read_from_any_certificate() {
 fn credentials_that_can_not_work_are_refused_at_once() {
     let pki = Pki::new("cluster.local");
     let bundle = pki.bundle();
-    let new = |chain, key, bundle: &TrustBundle| Credentials::new(chain, key, bundle).err().unwrap();
+    let new = |chain, key, bundle: &TrustBundle| {
+        Credentials::new(chain, key, bundle, Suites::default()).err().unwrap()
+    };
 
     let (one, other) = (pki.leaf("one"), pki.leaf("other"));
     let error = new(vec![], other.key.clone_key(), &bundle);

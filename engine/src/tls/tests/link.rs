@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{
     ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
-    ServerConnection, SignatureScheme, SupportedCipherSuite,
+    ServerConnection, SignatureScheme,
 };
 
 use super::pki::{Leaf, Pki};
@@ -124,7 +124,7 @@ impl Peer {
     /// The other end of a connection on which we are `role`. It verifies us only as far as `root` goes.
     pub(super) fn start(self, role: Role, root: &CertificateDer<'static>) -> Connection {
         let provider = Arc::new(CryptoProvider {
-            cipher_suites: self.suites.iter().copied().map(rustls_suite).collect(),
+            cipher_suites: self.suites.iter().copied().map(Suite::of_rustls).collect(),
             kx_groups: self.groups.clone(),
             ..default_provider()
         });
@@ -327,13 +327,6 @@ pub(super) fn take(peer: &mut Connection) -> Vec<u8> {
         peer.write_tls(&mut bytes).unwrap();
     }
     bytes
-}
-
-fn rustls_suite(suite: Suite) -> SupportedCipherSuite {
-    match suite {
-        Suite::Aes128Gcm => cipher_suite::TLS13_AES_128_GCM_SHA256,
-        Suite::Aes256Gcm => cipher_suite::TLS13_AES_256_GCM_SHA384,
-    }
 }
 
 /// A client that believes any server's certificate, but checks its signature.

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::mesh::{Identity, TrustDomain};
 use crate::relay::tests::fixture::revocation_list;
-use crate::tls::{Credentials, TrustBundle};
+use crate::tls::{Credentials, Suites, TrustBundle};
 
 pub(super) struct Pki {
     pub(super) trust_domain: TrustDomain,
@@ -105,7 +105,11 @@ impl Pki {
 
 impl Leaf {
     pub(super) fn credentials(self, bundle: &TrustBundle) -> Credentials {
-        Credentials::new(self.chain, self.key, bundle).unwrap()
+        self.preferring(Suites::default(), bundle)
+    }
+
+    pub(super) fn preferring(self, suites: Suites, bundle: &TrustBundle) -> Credentials {
+        Credentials::new(self.chain, self.key, bundle, suites).unwrap()
     }
 }
 

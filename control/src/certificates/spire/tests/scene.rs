@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::mesh::{Holder, Identity, TrustDomain};
-use engine::tls::Credentials;
+use engine::tls::{Credentials, Suites};
 use proto::spire::SubscribeToX509BundlesResponse;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -56,7 +56,8 @@ impl Scene {
             federated: federated.iter().map(|name| TrustDomain::new(name)).collect(),
         };
         let status = Status::default();
-        let spire = Spire::new(settings, TrustDomain::new("cluster.local"), status.clone());
+        let spire =
+            Spire::new(settings, TrustDomain::new("cluster.local"), Suites::default(), status.clone());
         let (wants, wanted) = watch::channel(Wants::new());
         let (told, events) = mpsc::channel(CERTIFICATE_EVENTS_MAX);
         let source =
