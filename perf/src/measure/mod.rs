@@ -4,6 +4,7 @@
 mod attached;
 mod clocks;
 pub(crate) mod cpu;
+mod equal;
 pub(crate) mod profile;
 mod progress;
 mod suite;
@@ -58,6 +59,7 @@ struct Driven {
 pub(crate) fn run(order: &mut Order) -> Result<Run> {
     let mut left_out = Vec::new();
     leave_out(order, &mut left_out);
+    equal::stand_beside(order, &mut left_out)?;
     let order = &*order;
     ensure!(!order.targets.is_empty() && !order.workloads.is_empty(), "nothing is left to measure");
     let mut run = Run {
@@ -149,6 +151,12 @@ fn start<'t>(layout: &Layout, target: &'t dyn Target) -> Result<Stand<'t>> {
     let site = layout.build()?;
     let standing = target.start(&site)?;
     let suite = suite::of_first_tunnels(&site, &standing, target.encryption())?;
+    if let (Some(told), Some(taken)) = (target.suite(), &suite) {
+        ensure!(
+            told == taken,
+            "told to negotiate {told} it takes {taken}: this build does not let one choose"
+        );
+    }
     wire::watch(&site)?;
     Ok(Stand { target, standing, site, suite })
 }

@@ -10,7 +10,7 @@ pub(crate) mod made_up;
 mod markdown;
 mod noise;
 pub(crate) mod number;
-mod roles;
+pub(crate) mod roles;
 pub(crate) mod statistics;
 mod suites;
 

@@ -60,6 +60,12 @@ impl FromStr for RingwayBuild {
             (None, Source::Revision(revision)) => Some(revision.as_str()),
             (None, Source::Path(_)) => None,
         };
+        let is_suite = |name: &str| super::ringway::suite(name).is_some();
+        ensure!(
+            !name.is_some_and(is_suite),
+            "{} chooses a cipher suite: give the build another name",
+            name.unwrap_or_default()
+        );
         let is_word = |name: &str| !name.is_empty() && !name.contains([',', ':']);
         ensure!(name.is_none_or(is_word), "give it as PATH, NAME=PATH, rev:REV or NAME=rev:REV");
         let target = name.map_or_else(|| "ringway".to_owned(), |name| format!("ringway:{name}"));

@@ -47,6 +47,16 @@ pub(crate) trait Target: fmt::Debug {
     /// What it promises of the bytes between the pods: the runner proves it in every window.
     fn encryption(&self) -> Encryption;
 
+    /// The cipher suite that it was told to negotiate, by its name in the registry; `None` where that is its own choice.
+    fn suite(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The same told to negotiate this suite, where it can be told.
+    fn with_suite(&self, _suite: &str) -> Option<Box<dyn Target>> {
+        None
+    }
+
     /// Why it can't be had on this machine: then it is left out of the report, which says so.
     fn unavailable(&self) -> Option<String> {
         None
@@ -137,7 +147,10 @@ impl Choice {
         ("haproxy", "HAProxy at each end, mutual TLS for every connection."),
         ("wireguard", "The kernel's WireGuard between each two pods."),
         ("ztunnel", "ztunnel, one process a pod: --peer ztunnel=PATH."),
-        ("ringway", "ringway, as many builds as you name: --ringway [NAME=]PATH or [NAME=]rev:REV."),
+        (
+            "ringway",
+            "ringway, as many builds as you name: --ringway [NAME=]PATH or [NAME=]rev:REV; :aes128, :aes256 choose a suite.",
+        ),
     ];
 
     /// Why this machine does not have one of those that need no path.
@@ -182,7 +195,7 @@ impl Choice {
         names
     }
 
-    /// One, or all builds of ringway if none of them is called just that.
+    /// One, or all builds of ringway if none of them is called just that. A suite may stand behind ringway's names.
     fn named(&self, name: &str) -> Result<Vec<Box<dyn Target>>> {
         let worker_threads = self.worker_threads;
         let target: Box<dyn Target> = match name {
@@ -202,6 +215,7 @@ impl Choice {
     }
 
     fn ringways(&self, name: &str) -> Result<Vec<Box<dyn Target>>> {
+        let (name, suite) = ringway::split_suite(name);
         let exact = self.ringways.iter().filter(|build| build.target == name);
         let mut builds: Vec<&RingwayBuild> = exact.collect();
         if builds.is_empty() && name == "ringway" {
@@ -214,8 +228,8 @@ impl Choice {
             bail!("no target is called {name:?}: there are {}", known.join(", "));
         }
         let ringway = |build: &RingwayBuild| {
-            let (name, binary) = (build.target.clone(), build.binary()?);
-            Ok(Box::new(Ringway { name, binary, worker_threads: self.worker_threads }) as Box<dyn Target>)
+            let target = Ringway::new(&build.target, &build.binary()?, self.worker_threads, suite);
+            Ok(Box::new(target) as Box<dyn Target>)
         };
         builds.into_iter().map(ringway).collect()
     }
@@ -259,6 +273,8 @@ mod tests {
         assert_eq!(names(&choice(&["ringway"], &[], &builds)).unwrap(), ["ringway:old", "ringway:new"]);
         assert_eq!(names(&choice(&["ringway:new"], &[], &builds)).unwrap(), ["ringway:new"]);
         assert_eq!(names(&choice(&["ringway"], &[], &["/bin/sh", "new=/bin/sh"])).unwrap(), ["ringway"]);
+        assert_eq!(names(&choice(&["ringway:aes256"], &[], &["/bin/sh"])).unwrap(), ["ringway:aes256"]);
+        assert_eq!(names(&choice(&["ringway:old:aes128"], &[], &builds)).unwrap(), ["ringway:old:aes128"]);
     }
 
     #[test]
@@ -275,6 +291,16 @@ mod tests {
             let error = format!("{:#}", names(&choice(&[target], peers, ringways)).unwrap_err());
             assert!(error.contains(word), "{target}: {error}");
         }
+    }
+
+    #[test]
+    fn a_suite_is_told_by_the_name_that_the_peer_s_has_in_the_registry() {
+        let targets = choice(&["ringway:aes128", "direct"], &[], &["/bin/sh"]).targets().unwrap();
+        assert_eq!(targets[0].suite(), Some("TLS_AES_128_GCM_SHA256"));
+        let equal = targets[0].with_suite("TLS_AES_256_GCM_SHA384").unwrap();
+        assert_eq!((equal.name(), equal.suite()), ("ringway:aes256", Some("TLS_AES_256_GCM_SHA384")));
+        assert!(targets[0].with_suite("TLS_CHACHA20_POLY1305_SHA256").is_none());
+        assert!(targets[1].with_suite("TLS_AES_128_GCM_SHA256").is_none());
     }
 
     #[test]
