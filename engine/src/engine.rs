@@ -173,10 +173,8 @@ impl Engine {
             Some(_) => self.remove_pod(&uid).await?,
             None => {}
         }
-        let first = hash(&uid) as usize % self.shards.len();
-        let listening = LISTENERS_PER_PORT_MAX.min(self.shards.len());
         let mut answers = Vec::new();
-        for (id, shard) in self.shards.iter().enumerate() {
+        for shard in &self.shards {
             let netns = pod.netns.as_ref().map(OwnedFd::try_clone).transpose();
             let spec = PodSpec {
                 uid: Arc::clone(&pod.uid),
@@ -186,8 +184,13 @@ impl Engine {
                 netns: netns.map_err(|cause| failed(format!("no descriptor for its namespace: {cause}")))?,
             };
             let (answer, wait) = Answer::pair();
-            let listen = (id + self.shards.len() - first) % self.shards.len() < listening;
-            shard.mailbox.send(Command::AddPod { pod: spec, listen, answer });
+            shard.mailbox.send(Command::AddPod { pod: spec, answer });
+            answers.push(wait);
+        }
+        // Only now: the first connection may be handed to any shard, which has to know whose it is.
+        for shard in self.listening(&uid) {
+            let (answer, wait) = Answer::pair();
+            shard.mailbox.send(Command::Listen { uid: Arc::clone(&uid), answer });
             answers.push(wait);
         }
         let mut outcome = Ok(());
@@ -201,6 +204,12 @@ impl Engine {
         }
         self.pods().insert(uid, namespace);
         Ok(())
+    }
+
+    /// The shards that accept for a pod.
+    fn listening(&self, uid: &str) -> impl Iterator<Item = &ShardHandle> {
+        let first = hash(uid) as usize % self.shards.len();
+        self.shards.iter().cycle().skip(first).take(LISTENERS_PER_PORT_MAX.min(self.shards.len()))
     }
 
     /// Closes every socket in the pod's namespace, at once.
@@ -360,3 +369,6 @@ fn hash(uid: &str) -> u64 {
     uid.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

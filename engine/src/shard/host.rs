@@ -176,20 +176,29 @@ impl Shard {
         let mut tables = self.tables.borrow_mut();
         tables.requested = requested;
         tables.observed = observed;
-        let drained = self.draining.get() && tables.is_empty() && self.setting_up.get() == 0;
+        let empty = tables.is_empty() && self.setting_up.get() == 0;
         drop(tables);
         let mailbox = &self.mailboxes[self.id];
-        if drained && !mailbox.is_idle() {
+        if empty && !mailbox.is_idle() && self.nothing_comes() {
             mailbox.set_idle();
             self.reports.shard_drained();
         }
+    }
+
+    /// We accept nothing more, and no shard that still does has handed something over: what came before it told that it
+    /// drains is in the mailbox by then.
+    fn nothing_comes(&self) -> bool {
+        self.draining.get()
+            && self.mailboxes.iter().all(|mailbox| mailbox.is_draining())
+            && self.mailboxes[self.id].is_read()
     }
 
     fn read_mail(self: &Rc<Self>) {
         while let Some(command) = self.mailboxes[self.id].next() {
             match command {
                 Command::Publish(snapshot) => self.take_snapshot(snapshot),
-                Command::AddPod { pod, listen, answer } => answer.give(self.add_pod(pod, listen)),
+                Command::AddPod { pod, answer } => answer.give(self.add_pod(pod)),
+                Command::Listen { uid, answer } => answer.give(self.listen(&uid)),
                 Command::RemovePod { uid, answer } => {
                     self.remove_pod(&uid);
                     answer.give(Ok(()));
@@ -210,6 +219,9 @@ impl Shard {
     /// Accepts nothing more, tells every peer, and lets what runs come to its end.
     pub(super) fn drain(&self) {
         self.draining.set(true);
+        self.mailboxes[self.id].set_draining();
+        // One that has drained before us waits for this.
+        self.mailboxes.iter().for_each(|mailbox| mailbox.ring());
         let pods: Vec<_> = self.pods.borrow().values().map(Rc::clone).collect();
         for pod in pods {
             if self.config.port_reuse {

@@ -44,7 +44,11 @@ pub(crate) enum Command {
     Publish(Arc<Snapshot>),
     AddPod {
         pod: PodSpec,
-        listen: bool,
+        answer: Answer<Result<(), String>>,
+    },
+    /// Open the listeners of a pod; sent when every shard has been told of it.
+    Listen {
+        uid: Arc<str>,
         answer: Answer<Result<(), String>>,
     },
     RemovePod {
@@ -85,6 +89,8 @@ pub(crate) struct Mailbox {
     figures: Figures,
     /// Live connections of the shard, as of its last turn.
     load: AtomicUsize,
+    /// The shard hands no connection over any more.
+    draining: AtomicBool,
     /// The shard has drained: nothing is left of its connections.
     idle: AtomicBool,
     /// The shard has ended and told of every connection it had.
@@ -121,6 +127,7 @@ impl Mailbox {
             doorbell,
             figures: Figures::default(),
             load: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
@@ -168,6 +175,24 @@ impl Mailbox {
 
     pub(crate) fn set_load(&self, load: usize) {
         self.load.store(load, Ordering::Relaxed);
+    }
+
+    /// Nothing waits to be read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Rings the shard to look around, with nothing to tell it.
+    pub(crate) fn ring(&self) {
+        self.doorbell.ring();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_idle(&self) -> bool {

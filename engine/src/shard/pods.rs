@@ -85,8 +85,8 @@ fn why_not_listening(cause: &io::Error) -> &'static str {
 }
 
 impl Shard {
-    /// Learns of a pod, and opens its listeners if this shard is one of those that accept for it, and still accepts.
-    pub(crate) fn add_pod(self: &Rc<Self>, spec: PodSpec, listen: bool) -> Result<(), String> {
+    /// Learns of a pod, whose connections other shards may hand over from now on.
+    pub(crate) fn add_pod(&self, spec: PodSpec) -> Result<(), String> {
         let netns = Namespace::new(spec.netns);
         let transparent = net::may_keep_source(&netns, &self.config).map_err(|cause| {
             format!("ENABLE_ORIG_SRC is set, but IP_TRANSPARENT is refused: {cause}; it needs NET_ADMIN")
@@ -95,17 +95,22 @@ impl Shard {
         let name =
             PodName { name: spec.name, namespace: spec.namespace, service_account: spec.service_account };
         let pod = Rc::new(LocalPod::new(spec.uid, name, netns, transparent));
-        if listen && !self.draining.get() {
-            for port in Port::ALL {
-                self.open_listener(&pod, port).map_err(|cause| {
-                    self.close_listeners(&pod);
-                    let number = port.number();
-                    let who = why_not_listening(&cause);
-                    format!("cannot listen on port {number} in the pod's namespace: {cause}{who}")
-                })?;
-            }
-        }
         self.pods.borrow_mut().insert(uid, pod);
+        Ok(())
+    }
+
+    /// Opens the listeners of a pod that every shard has been told of, if this one still accepts.
+    pub(crate) fn listen(&self, uid: &str) -> Result<(), String> {
+        let pod = self.pods.borrow().get(uid).map(Rc::clone);
+        let Some(pod) = pod.filter(|_| !self.draining.get()) else { return Ok(()) };
+        for port in Port::ALL {
+            self.open_listener(&pod, port).map_err(|cause| {
+                self.close_listeners(&pod);
+                let number = port.number();
+                let who = why_not_listening(&cause);
+                format!("cannot listen on port {number} in the pod's namespace: {cause}{who}")
+            })?;
+        }
         Ok(())
     }
 
@@ -190,16 +195,18 @@ impl Shard {
         });
     }
 
-    /// Keeps an accepted socket, or hands it to a shard that has clearly less to do.
+    /// Keeps an accepted socket, or hands it to a shard that has clearly less to do. A shard that drains keeps all: the
+    /// others may have drained already.
     pub(crate) fn place(self: &Rc<Self>, pod: &Rc<LocalPod>, port: Port, socket: OwnedFd) {
-        let Some(other) = self.less_loaded() else { return self.serve(pod, port, socket) };
+        let other = self.less_loaded().filter(|_| !self.draining.get());
+        let Some(other) = other else { return self.serve(pod, port, socket) };
         let command = Command::Adopt { pod: Arc::clone(&pod.uid), port, socket };
         if let Err(Command::Adopt { socket, .. }) = other.offer(command) {
             self.serve(pod, port, socket);
         }
     }
 
-    fn open_listener(self: &Rc<Self>, pod: &Rc<LocalPod>, port: Port) -> io::Result<()> {
+    fn open_listener(&self, pod: &Rc<LocalPod>, port: Port) -> io::Result<()> {
         let socket = net::listen(&pod.netns, port, &self.config, pod.transparent)?;
         let mut tables = self.tables.borrow_mut();
         let key = tables.listeners.insert(Listener {

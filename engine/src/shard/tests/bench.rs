@@ -259,10 +259,11 @@ pub(crate) fn config() -> EngineConfig {
     }
 }
 
-/// A shard without a thread of its own.
+/// A shard without a thread of its own; the neighbours it may have are mailboxes that nobody reads.
 pub(super) fn shard(config: EngineConfig, snapshot: Arc<Snapshot>) -> Rc<Shard> {
     let driver = Driver::new(&DriverConfig::default()).unwrap();
-    let mailbox = Arc::new(Mailbox::new(driver.doorbell()));
+    let mailbox = |_| Arc::new(Mailbox::new(driver.doorbell()));
+    let mailboxes = (0..config.shards).map(mailbox).collect();
     Rc::new(Shard {
         id: 0,
         options: SocketOptions { mark: None, keepalive: None },
@@ -272,7 +273,7 @@ pub(super) fn shard(config: EngineConfig, snapshot: Arc<Snapshot>) -> Rc<Shard> 
         executor: LocalExecutor::new(),
         snapshot: RefCell::new(snapshot),
         waiting_for_snapshot: RefCell::default(),
-        mailboxes: Arc::from([mailbox]),
+        mailboxes,
         reports: Arc::default(),
         draining: Cell::new(false),
         ending: Cell::new(false),

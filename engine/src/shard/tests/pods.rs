@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::bench::Bench;
+use super::super::Command;
+use super::bench::{Bench, config};
+use crate::engine::EngineConfig;
 use crate::net::Port;
 use crate::observe::Observation;
 use crate::relay::tests::fixture::{App, Took, Transfer};
@@ -163,6 +165,44 @@ fn a_drain_waits_for_what_is_being_set_up() {
     bench.turns(50);
     assert!(!is_idle_of(&mut bench), "a handshake is under way");
     drop(peer);
+    bench.until("the shard has drained", is_idle_of);
+    bench.end();
+}
+
+#[test]
+fn a_drain_waits_for_what_a_neighbour_may_hand_over() {
+    let mut bench = Bench::with(EngineConfig { shards: 2, ..config() });
+    bench.shard.drain();
+    bench.turns(50);
+    assert!(!is_idle_of(&mut bench), "the neighbour does not drain yet");
+    let (peer, socket) = App::connected();
+    let [own, neighbour] = [0, 1].map(|id| Arc::clone(&bench.shard.mailboxes[id]));
+    own.offer(Command::Adopt { pod: Arc::from("server"), port: Port::Hbone, socket }).unwrap();
+    neighbour.set_draining();
+    bench.turns(50);
+    assert!(!is_idle_of(&mut bench), "a connection was handed over");
+    drop(peer);
+    bench.until("the shard has drained", is_idle_of);
+    bench.end();
+}
+
+#[test]
+fn a_shard_that_drains_hands_nothing_over() {
+    let mut bench = Bench::with(EngineConfig { shards: 2, ..config() });
+    let neighbour = Arc::clone(&bench.shard.mailboxes[1]);
+    let place = |bench: &Bench| {
+        let (app, socket) = App::connected();
+        bench.shard.mailboxes[0].set_load(10);
+        bench.shard.place(&bench.server, Port::Hbone, socket);
+        app
+    };
+    let handed_over = place(&bench);
+    assert!(matches!(neighbour.next(), Some(Command::Adopt { .. })));
+    bench.shard.drain();
+    let kept = place(&bench);
+    assert!(neighbour.next().is_none());
+    drop((handed_over, kept));
+    neighbour.set_draining();
     bench.until("the shard has drained", is_idle_of);
     bench.end();
 }
