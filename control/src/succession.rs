@@ -11,7 +11,7 @@
 //! It runs on a thread of its own: a control thread that begins anew is no reason to be taken for gone.
 
 use std::convert::Infallible;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
@@ -37,7 +37,9 @@ const PREFIX: &[u8] = b"ringway\0";
 /// Bytes of the path that go into the name, from its end: with the prefix they have to fit into an address of 108.
 const PATH_BYTES_MAX: usize = 96;
 
-/// The word to a successor that the agent is not followed any more, though connections may still be finished.
+/// The words to a successor: that it is known, and that the agent is not followed any more, though connections may still
+/// be finished.
+const WELCOME: u8 = b'w';
 const RESIGNED: u8 = b'r';
 
 /// How a proxy introduces itself to the one that has the name: to replace it, or as the one that it replaces. The
@@ -45,7 +47,8 @@ const RESIGNED: u8 = b'r';
 const SUCCEEDS: u8 = b's';
 const PRECEDES: u8 = b'p';
 
-/// How long an introduction may take, in milliseconds: it is sent at once.
+/// How long an introduction and its answer may take, in milliseconds: they are sent at once. Whoever has not answered by
+/// then is not waited for: it may already have a successor, or hang.
 const INTRODUCTION_MS_MAX: u64 = 1_000;
 
 /// The pause before a name is tried again, and after an accept that failed: whoever has the name, for whatever reason, is
@@ -72,6 +75,9 @@ impl Succession {
         let succession = Self::default();
         let address = address(source)?;
         let predecessor = introduce(&address, SUCCEEDS).ok();
+        if let Some(predecessor) = &predecessor {
+            await_welcome(predecessor)?;
+        }
         let listener = match &predecessor {
             Some(_) => None,
             None => StdListener::bind_addr(&address).ok(),
@@ -141,9 +147,9 @@ impl Succession {
 
     /// Waits for the end of the predecessor.
     async fn follow(&self, mut predecessor: UnixStream) {
-        // Its word and its end are the same to us, whichever comes first.
+        // Its word and its end are the same to us, whichever comes first. A late welcome is neither.
         let mut word = [0];
-        let _ = predecessor.read(&mut word).await;
+        while matches!(predecessor.read(&mut word).await, Ok(1)) && word == [WELCOME] {}
         info!("the proxy before this one takes nothing new any more");
         self.0.follow_anew.send_replace(());
         until_end(&mut predecessor).await;
@@ -185,6 +191,7 @@ impl Succession {
             "another proxy has come to replace this one, and gets its ports; it waits for this one to end"
         );
         self.0.succeeded.send_replace(true);
+        let _ = successor.write_all(&[WELCOME]).await;
         tokio::select! {
             () = until_end(&mut successor) => {}
             _ = resigned.wait_for(|resigned| *resigned) => {
@@ -212,6 +219,14 @@ fn introduce(address: &SocketAddr, word: u8) -> io::Result<StdStream> {
     let mut other = StdStream::from(socket);
     other.write_all(&[word])?;
     Ok(other)
+}
+
+/// Waits until the predecessor knows of us: it would take the agent back from us otherwise.
+fn await_welcome(mut predecessor: &StdStream) -> io::Result<()> {
+    predecessor.set_nonblocking(false)?;
+    predecessor.set_read_timeout(Some(Duration::from_millis(INTRODUCTION_MS_MAX)))?;
+    let _ = predecessor.read(&mut [0]);
+    predecessor.set_nonblocking(true)
 }
 
 fn own(listener: StdListener) -> io::Result<UnixListener> {
@@ -265,7 +280,7 @@ mod tests {
         let path = path("succession");
         let first = Succession::enter(Path::new(&path)).unwrap();
         let second = Succession::enter(Path::new(&path)).unwrap();
-        until(&mut first.succeeded(), true).await;
+        assert!(*first.succeeded().borrow(), "before the second does anything else");
         let mut anew = second.follow_anew();
         assert!(!anew.has_changed().unwrap());
         assert!(!*second.succeeded().borrow());
@@ -296,6 +311,7 @@ mod tests {
         let path = path("before");
         let address = address(Path::new(&path)).unwrap();
         let last = StdListener::bind_addr(&address).unwrap();
+        // Nobody answers it: it does not wait for ever.
         let second = Succession::enter(Path::new(&path)).unwrap();
         let (taken, _) = last.accept().unwrap();
         drop(last);
