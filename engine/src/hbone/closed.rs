@@ -1,7 +1,8 @@
 //! Streams that are over, as far as late frames on them have to be told apart.
 //!
 //! A peer goes on sending on a stream until our RST_STREAM has reached it; RFC 9113 §5.1 ("closed") has us take those
-//! frames and discard them. Frames on a stream that ended by the peer's own word are the peer's mistake.
+//! frames and discard them. Frames on a stream that ended by the peer's own word are the peer's mistake, also where that
+//! word came after our RST_STREAM.
 
 use std::collections::VecDeque;
 
@@ -54,6 +55,14 @@ impl ClosedStreams {
             self.ended.pop_front();
         }
         self.ended.push_back((id, ending));
+    }
+
+    /// END_STREAM or RST_STREAM of the peer came on a stream that may be one we reset: it was the last that was on its way.
+    pub(super) fn has_ended_late(&mut self, id: StreamId, ending: Ending) {
+        if let Some(place) = self.reset.iter().rposition(|(reset, _)| *reset == id) {
+            self.reset.remove(place);
+            self.has_ended(id, ending);
+        }
     }
 
     /// Both lists are short and this is asked for stray frames only; the newest are looked at first.
@@ -114,6 +123,10 @@ mod tests {
         assert_eq!(closed.recall(id(1)), Past::ResetByUs { bytes_left: &mut 7 });
         assert_eq!(closed.recall(id(1_000)), Past::Ended(Ending::Finished));
         assert_eq!(closed.recall(id(1_001)), Past::Ended(Ending::ResetByPeer));
+        closed.has_ended_late(id(1), Ending::ResetByPeer);
+        assert_eq!(closed.recall(id(1)), Past::Ended(Ending::ResetByPeer));
+        closed.has_ended_late(id(1_000), Ending::ResetByPeer);
+        assert_eq!(closed.recall(id(1_000)), Past::Ended(Ending::Finished), "what had ended stays so");
         for value in 0..ENDED_STREAMS_REMEMBERED_MAX {
             closed.has_ended(id(2_000 + value), Ending::Finished);
         }

@@ -35,8 +35,9 @@ impl Session {
         Some(id)
     }
 
-    /// Answers a stream of the peer's. With `end` the answer is all there is; the peer's half stays open until it
-    /// ends or is reset.
+    /// Answers a stream of the peer's. With `end` the answer is all there is; the peer's half stays open until it ends or
+    /// is reset, by the next [`Self::ping`] at the latest. Until then the peer, which mostly ends it by itself when it has
+    /// read the answer, is held to the rules of an open stream.
     pub fn respond(
         &mut self,
         stream: StreamId,
@@ -53,6 +54,7 @@ impl Session {
         debug_assert!(!state.answered, "a stream is answered once");
         state.answered = true;
         state.local_ended = end;
+        state.tunnel &= status < 300;
         if status < 300 {
             self.floods.give_back(Flood::Resets, 1);
         }
@@ -162,10 +164,24 @@ impl Session {
 
 impl Session {
     /// Sends a PING, whose answer is [`super::Event::Pong`]. It is taken for a keepalive, sent every ten seconds or
-    /// so: that much time has passed, and the peer's flood budgets are filled up again.
+    /// so: that much time has passed, the peer's flood budgets are filled up again, and requests that were answered in full
+    /// and go on all the same are reset.
     pub fn ping(&mut self, payload: u64, out: &mut impl Sink) {
         self.floods.refill();
+        self.reset_answered(out);
         put_ping(payload, out);
+    }
+
+    /// RFC 9113 §8.1: whoever has its whole response may be asked to send nothing more.
+    fn reset_answered(&mut self, out: &mut impl Sink) {
+        while let Some(id) = self.answered_in_full() {
+            self.reset_stream(id, ErrorCode::NO_ERROR, out);
+        }
+    }
+
+    fn answered_in_full(&self) -> Option<StreamId> {
+        let mut streams = self.streams.iter().filter(|_| self.role == Role::Server);
+        streams.find(|stream| stream.is_answered_in_full()).map(|stream| stream.id)
     }
 
     /// Says that we are leaving (RFC 9113 §6.8). Streams that exist finish; no more are opened.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::closed::{ClosedStreams, Ending};
+use super::closed::{ClosedStreams, Ending, Past};
 use super::error::{ErrorCode, Fault, SessionError, Side};
 use super::event::Event;
 use super::flood::Floods;
@@ -206,9 +206,12 @@ impl Session {
 
     /// Resets a stream that may be open. Frames of it that are on their way are taken and thrown away.
     pub(super) fn reset_stream(&mut self, id: StreamId, code: ErrorCode, out: &mut impl Sink) {
-        let open = self.streams.remove(id);
-        let bytes_left = open.map_or_else(|| self.stream_window(), |stream| stream.receive.left());
-        self.closed.was_reset(id, bytes_left);
+        match self.streams.remove(id) {
+            Some(stream) => self.closed.was_reset(id, stream.receive.left()),
+            // A frame that no peer may send gives no new window to those that were on their way.
+            None if matches!(self.closed.recall(id), Past::ResetByUs { .. }) => {}
+            None => self.closed.was_reset(id, self.stream_window()),
+        }
         frame::put_small(out, frame::Kind::ResetStream, 0, id, code.0.to_be_bytes());
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Stream {
     pub(super) slot: u32,
     pub(super) send: SendWindow,
     pub(super) receive: ReceiveWindow,
-    /// A CONNECT: its DATA is a tunnel, and there are no trailers.
+    /// A CONNECT that was not refused: its DATA is a tunnel, and there are no trailers.
     pub(super) tunnel: bool,
     /// The final response was sent or received.
     pub(super) answered: bool,
@@ -92,6 +92,11 @@ impl Stream {
 
     pub(super) fn is_over(&self) -> bool {
         self.local_ended && self.remote_ended
+    }
+
+    /// A request that has its whole response, and has not come to its own end.
+    pub(super) fn is_answered_in_full(&self) -> bool {
+        self.answered && self.local_ended && !self.tunnel && !self.remote_ended
     }
 
     fn write_down(&self, w: &mut Writer) {

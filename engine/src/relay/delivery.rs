@@ -43,11 +43,22 @@ impl Tables {
     fn deliver_pieces(&mut self, tunnel: Key, pieces: &[Piece], buffer: &[u8]) {
         for run in pieces.chunk_by(|one, next| one.stream == next.stream) {
             let Some(piece) = run.first() else { continue };
-            let Some(key) = self.relay_of(tunnel, piece.slot, piece.stream) else { continue };
+            let Some(key) = self.relay_of(tunnel, piece.slot, piece.stream) else {
+                self.refuse_bytes(tunnel, piece.stream);
+                continue;
+            };
             for part in run.chunks(DIRECT_PIECES_MAX) {
                 self.deliver_run(key, part, buffer);
             }
         }
+    }
+
+    /// Bytes of a request that was refused are of no use to anybody, and the reset says so (RFC 9113 §8.1).
+    fn refuse_bytes(&mut self, tunnel_key: Key, stream: StreamId) {
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key).filter(|tunnel| tunnel.is_live()) else { return };
+        let (session, mut seal) = tunnel.speak(&mut self.buffers);
+        session.reset(stream, ErrorCode::NO_ERROR, &mut seal);
+        self.mark_tunnel(tunnel_key);
     }
 
     /// Pieces of one stream that follow each other.

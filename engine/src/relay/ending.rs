@@ -81,15 +81,14 @@ impl Tables {
         self.expect_progress();
     }
 
-    /// A stream that asked for the application is refused with a status. What the peer still sends on it is of no use to
-    /// anybody, and the reset says so (RFC 9113 §8.1).
+    /// A stream that asked for the application is refused with a status. The peer ends its half when it has read that;
+    /// bytes that come all the same have no relay, and are answered with a reset.
     pub(crate) fn refuse_stream(&mut self, key: Key, status: u16, cause: &str) {
         let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.is_connecting()) else { return };
         let (tunnel_key, stream) = (relay.tunnel, relay.stream);
         if let Some(tunnel) = self.tunnels.get_mut(tunnel_key) {
             let (session, mut seal) = tunnel.speak(&mut self.buffers);
             session.respond(stream, status, &[], true, &mut seal);
-            session.reset(stream, ErrorCode::NO_ERROR, &mut seal);
         }
         self.mark_tunnel(tunnel_key);
         self.close_relay(key, Some(cause.to_owned()));

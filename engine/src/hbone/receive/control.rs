@@ -66,6 +66,7 @@ impl Session {
             return Err(Fault::protocol("RST_STREAM on an idle stream"));
         }
         let Some(stream) = self.streams.remove(id) else {
+            self.closed.has_ended_late(id, Ending::ResetByPeer);
             return self.floods.spend(Flood::Other).map(|()| Step::Continue);
         };
         self.closed.has_ended(id, Ending::ResetByPeer);

@@ -2,7 +2,7 @@
 
 use super::Step;
 use crate::hbone::Sink;
-use crate::hbone::closed::Past;
+use crate::hbone::closed::{Ending, Past};
 use crate::hbone::error::{ErrorCode, Fault};
 use crate::hbone::event::Event;
 use crate::hbone::flood::Flood;
@@ -132,6 +132,7 @@ impl Session {
     /// END_STREAM has arrived, behind DATA or on trailers.
     pub(super) fn ended_by_peer<'i>(&mut self, id: StreamId, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
         let Some(stream) = self.streams.find_mut(id) else {
+            self.closed.has_ended_late(id, Ending::Finished);
             return Ok(Step::Continue);
         };
         if !matches!(stream.body_left, 0 | BODY_UNKNOWN) {

@@ -121,7 +121,7 @@ impl Session {
             } else if is_new {
                 self.request(id, fields, end, out)
             } else {
-                self.stray_section(id, out)
+                self.stray_section(id, fields, end, out)
             };
         };
         if stream.remote_ended {
@@ -214,10 +214,21 @@ impl Session {
     }
 
     /// HEADERS on a stream that is over.
-    fn stray_section<'i>(&mut self, id: StreamId, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
+    fn stray_section<'i>(
+        &mut self,
+        id: StreamId,
+        fields: Fields,
+        end: bool,
+        out: &mut impl Sink,
+    ) -> Result<Step<'i>, Fault> {
         match (self.closed.recall(id), self.role) {
+            // On its way before our RST_STREAM arrived; trailers, since the request has come.
+            (Past::ResetByUs { .. }, Role::Server) => self.late_trailers(id, fields, end, out),
             // On its way before our RST_STREAM arrived, or an answer to a stream we gave up long ago.
-            (Past::ResetByUs { .. }, _) | (Past::Forgotten, Role::Client) => {
+            (Past::ResetByUs { .. } | Past::Forgotten, Role::Client) => {
+                if end {
+                    self.closed.has_ended_late(id, Ending::Finished);
+                }
                 self.floods.spend(Flood::Other).map(|()| Step::Continue)
             }
             // RFC 9113 §5.1, "closed"
@@ -229,6 +240,24 @@ impl Session {
             // RFC 9113 §5.1.1
             (Past::Forgotten, Role::Server) => Err(Fault::protocol("a new stream with an older id")),
         }
+    }
+
+    /// RFC 9113 §8.1: trailers end their stream and are well-formed, whatever their sender knew of our RST_STREAM.
+    fn late_trailers<'i>(
+        &mut self,
+        id: StreamId,
+        fields: Fields,
+        end: bool,
+        out: &mut impl Sink,
+    ) -> Result<Step<'i>, Fault> {
+        if !end {
+            return self.stream_error(id, ErrorCode::PROTOCOL_ERROR, out);
+        }
+        if let Err(broken) = fields.into_trailers() {
+            return self.stream_error(id, broken.code(), out);
+        }
+        self.closed.has_ended_late(id, Ending::Finished);
+        self.floods.spend(Flood::Other).map(|()| Step::Continue)
     }
 }
 

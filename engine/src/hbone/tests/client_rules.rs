@@ -200,6 +200,9 @@ fn late_answers_to_streams_we_reset_are_ignored() {
     let late = [headers(1, &OK, false), data(1, b"late", true)].concat();
     assert_eq!(rig.feed_well(&late), []);
     assert!(rig.out.is_empty());
+    // RFC 9113 §5.1: behind END_STREAM nothing more was on its way.
+    rig.feed_well(&data(1, b"more", false));
+    assert_eq!(rig.resets(), [(1, ErrorCode::STREAM_CLOSED)]);
 }
 
 #[test]

@@ -218,6 +218,53 @@ fn rfc9113_5_1_late_frames_on_a_stream_we_reset() {
     }
 }
 
+/// RFC 9113 §5.1, "closed": what was on its way before our RST_STREAM arrived is ignored; what a peer may not send, whatever
+/// it knows, is not.
+#[test]
+fn rfc9113_5_1_what_no_peer_may_send_on_a_stream_we_reset() {
+    let (reset_1, end) = (reset(1, ErrorCode::CANCEL), data(1, b"x", true));
+    let trailers = headers(1, &[("late", "trailer")], true);
+    let cases: [Case<'_>; 9] = [
+        ("DATA after RST_STREAM", &[reset_1.clone(), data(1, b"x", false)], Stream(1, CLOSED)),
+        ("HEADERS after RST_STREAM", &[reset_1.clone(), trailers.clone()], Stream(1, CLOSED)),
+        ("RST_STREAM twice", &[reset_1.clone(), reset_1.clone(), window_update(1, 5), priority(1, 0)], Fine),
+        ("DATA after the end", &[end.clone(), data(1, b"x", false)], Stream(1, CLOSED)),
+        ("HEADERS after the end", &[end.clone(), trailers.clone()], Connection(CLOSED)),
+        ("the small frames after the end", &[end, window_update(1, 5), priority(1, 3), reset_1], Fine),
+        ("DATA after trailers", &[trailers, data(1, b"x", false)], Stream(1, CLOSED)),
+        ("trailers that end nothing", &[headers(1, &[("a", "b")], false)], Stream(1, PROTOCOL)),
+        ("trailers with a pseudo-header", &[headers(1, &[(":method", "GET")], true)], Stream(1, PROTOCOL)),
+    ];
+    for (rule, frames, expected) in cases {
+        for (cut, hands_over) in [(usize::MAX, false), (1, false), (3, true)] {
+            let mut rig = Rig::server().cut(cut);
+            rig.open_and_answer(1);
+            rig.session.reset(id(1), ErrorCode::CONNECT_ERROR, &mut rig.out);
+            rig.out.clear();
+            let (last, before) = frames.split_last().unwrap();
+            rig.feed_well(&before.concat());
+            if hands_over {
+                rig.hand_over();
+            }
+            assert_eq!(outcome(&mut rig, std::slice::from_ref(last)), expected, "{rule}, cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_is_an_error_gives_a_stream_we_reset_no_new_window() {
+    let mut rig = Rig::server();
+    rig.open_and_answer(1);
+    rig.feed_well(&data(1, &[0; 1_000], false));
+    rig.session.reset(id(1), ErrorCode::CANCEL, &mut rig.out);
+    rig.feed_well(&headers(1, &[("a", "b")], false));
+    for _ in 0..3 {
+        rig.feed_well(&data(1, &vec![0; 1 << 20], false));
+    }
+    rig.feed_well(&data(1, &vec![0; (1 << 20) - 1_000], false));
+    assert_eq!(rig.feed(&data(1, &[0; 1], false)).1.map(|error| error.code), Some(FLOW));
+}
+
 #[test]
 fn late_data_on_a_stream_we_reset_keeps_within_its_window() {
     let settings = Settings { stream_window: 100_000, ..Settings::server() };
@@ -453,6 +500,49 @@ fn rfc9113_8_1_message_framing() {
             Stream(1, PROTOCOL),
         ),
     ]);
+}
+
+/// RFC 9113 §8.1: a client whose request was answered in full may still be asked to stop it.
+#[test]
+fn a_request_that_was_answered_in_full_is_reset_when_time_has_passed() {
+    let mut rig = Rig::server();
+    rig.open_and_answer(1);
+    rig.session.end(id(1), &mut rig.out);
+    for (stream, fields) in [(3, &GET[..]), (5, &CONNECT), (7, &CONNECT)] {
+        rig.feed_well(&headers(stream, fields, false));
+        rig.session.respond(id(stream), 400, &[], true, &mut rig.out);
+    }
+    assert_eq!(rig.resets(), []);
+    rig.feed_well(&reset(7, ErrorCode::CANCEL));
+    assert_eq!(rig.session.open_streams(), 3);
+    rig.hand_over();
+    rig.session.ping(1, &mut rig.out);
+    assert_eq!(rig.resets(), [(3, ErrorCode::NO_ERROR), (5, ErrorCode::NO_ERROR)]);
+    assert_eq!(rig.session.open_streams(), 1, "a tunnel that is half closed goes on");
+    rig.session.ping(2, &mut rig.out);
+    assert_eq!(rig.resets(), []);
+}
+
+/// The rules hold on a request that was answered before the peer had ended it.
+#[test]
+fn a_request_that_was_answered_in_full_is_judged_as_before() {
+    let max = (1 << 31) - 1;
+    let get = headers(1, &GET, false);
+    check(&[
+        ("WINDOW_UPDATE of 0", &[get.clone(), window_update(1, 0)], Stream(1, PROTOCOL)),
+        ("a window above 2^31-1", &[get.clone(), window_update(1, max)], Stream(1, FLOW)),
+        (
+            "DATA after RST_STREAM",
+            &[get.clone(), reset(1, ErrorCode::CANCEL), data(1, b"x", true)],
+            Stream(1, CLOSED),
+        ),
+        ("trailers", &[get, data(1, b"x", false), headers(1, &[("a", "b")], true)], Fine),
+    ]);
+    let mut rig = Rig::server();
+    rig.feed_well(&headers(1, &CONNECT, false));
+    rig.session.respond(id(1), 503, &[], true, &mut rig.out);
+    rig.feed_well(&headers(1, &[("a", "b")], true));
+    assert_eq!((rig.resets(), rig.session.open_streams()), (vec![], 0), "no tunnel came to be");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How connections end, and what each side is told.
 
 use super::fixture::{App, Connection, End, Peer, Took, Transfer, World};
-use crate::hbone::ErrorCode;
+use crate::hbone::{ErrorCode, StreamId};
 use crate::pool::Side;
 
 /// Turns until an application sees something else than nothing, and says what.
@@ -222,7 +222,7 @@ fn an_application_that_goes_on_after_the_peer_has_finished_with_it() {
 #[test]
 fn a_stream_that_is_refused_gives_the_application_back() {
     // What the peer answers; whether another tunnel may be tried; what the log says.
-    type Answer = fn(&mut Peer, crate::hbone::StreamId);
+    type Answer = fn(&mut Peer, StreamId);
     let table: [(Answer, bool, &str); 7] = [
         (|peer, stream| peer.respond(stream, 503, true), false, "503"),
         (|peer, stream| peer.respond(stream, 401, false), false, "401"),
@@ -279,19 +279,48 @@ fn bytes_right_behind_the_request_wait_for_the_application() {
     world.end();
 }
 
+/// RFC 9113 §8.1: who asked is told why, and asked to stop only if it goes on.
 #[test]
 fn a_refused_request_is_answered_and_leaves_nothing() {
-    let mut world = World::with_peer(Side::Server);
-    let stream = world.far.connect();
-    world.until("the request arrives", |world| !world.near.requests.is_empty());
-    let relay = world.near.requests.pop_front().unwrap().relay;
-    world.near.tables.refuse_stream(relay, 401, "denied");
-    world.until("the answer arrives", |world| world.far.takes_response(stream) == Some(401));
-    world.until("the relay is gone", |world| world.near.is_settled());
-    world.near.check_settled();
-    assert_eq!(world.near.records.len(), 1);
-    assert_eq!(world.near.records[0].error.as_deref(), Some("denied"));
-    world.end();
+    // What the client does with the answer, and which reset it sees then.
+    type Then = fn(&mut World<Peer>, StreamId);
+    let table: [(Then, Option<ErrorCode>); 5] = [
+        (|world, stream| world.far.reset(stream, ErrorCode::CANCEL), None),
+        (|world, stream| world.far.finish(stream), None),
+        (|world, stream| assert_eq!(world.far.send(stream, b"too late"), 8), Some(ErrorCode::NO_ERROR)),
+        // Nothing at all, until the next heartbeat.
+        (
+            |world, _| {
+                let key = world.near.tunnel;
+                world.near.tables.tunnel_tick(key);
+            },
+            Some(ErrorCode::NO_ERROR),
+        ),
+        // WINDOW_UPDATE of 2^31-1: the rules hold as if nothing had been answered.
+        (
+            |world, _| world.far.raw(b"\0\0\x04\x08\0\0\0\0\x01\x7f\xff\xff\xff"),
+            Some(ErrorCode::FLOW_CONTROL_ERROR),
+        ),
+    ];
+    for (then, expected) in table {
+        let mut world = World::with_peer(Side::Server);
+        let stream = world.far.connect();
+        world.until("the request arrives", |world| !world.near.requests.is_empty());
+        let relay = world.near.requests.pop_front().unwrap().relay;
+        world.near.tables.refuse_stream(relay, 401, "denied");
+        world.until("the answer arrives", |world| world.far.takes_response(stream) == Some(401));
+        world.quiet();
+        assert_eq!(world.far.takes_reset(stream), None, "it has done nothing wrong yet");
+        then(&mut world, stream);
+        world.until("the stream is gone", |world| world.near.tunnel().session.open_streams() == 0);
+        world.until("the relay is gone", |world| world.near.is_settled());
+        world.quiet();
+        assert_eq!(world.far.takes_reset(stream), expected);
+        world.near.check_settled();
+        assert_eq!(world.near.records.len(), 1);
+        assert_eq!(world.near.records[0].error.as_deref(), Some("denied"));
+        world.end();
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ const H2SPEC: &str = "RINGWAY_H2SPEC";
 const DOOR: u16 = 8008;
 
 /// What does not apply: section, the beginning of the test's name, why.
-const EXEMPT: [(&str, &str, &str); 6] = [
+const EXEMPT: [(&str, &str, &str); 4] = [
     (
         "generic/2",
         "Sends a WINDOW_UPDATE frame on half-closed (remote)",
@@ -33,16 +33,6 @@ const EXEMPT: [(&str, &str, &str); 6] = [
         "http2/5.1.2",
         "Sends HEADERS frames that causes",
         "what is no CONNECT is answered and over at once: streams do not pile up",
-    ),
-    (
-        "http2/8.1",
-        "Sends a second HEADERS frame without",
-        "what is no CONNECT is answered, reset and over at once: what follows is late and ignored, or judged, as it comes",
-    ),
-    (
-        "http2/8.1.2.6",
-        "Sends a HEADERS frame with the",
-        "the same: DATA behind a request that is answered already is late",
     ),
     (
         "http2/4.2",
