@@ -3,12 +3,13 @@
 use std::path::Path;
 
 /// Every file that is not imported by another one of these.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "authorization.proto",
     "ca.proto",
     "cri.proto",
     "delegated_identity.proto",
     "discovery.proto",
+    "profile.proto",
     "workload.proto",
     "zds.proto",
 ];

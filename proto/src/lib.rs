@@ -1,4 +1,4 @@
-//! The messages that ringway exchanges with control planes.
+//! The messages that ringway exchanges with control planes, and the one it writes profiles in.
 //!
 //! Written from the public field tables of each protocol, and no more of them than is used: unknown fields are passed
 //! over when a message is read. `proto/` holds the sources; what stands here is generated when the crate is built.
@@ -51,6 +51,11 @@ package!(
     /// SVIDs of the pods of this node, from SPIRE's agent.
     spire,
     "spire.api.agent.delegatedidentity.v1"
+);
+package!(
+    /// Where time went, as `go tool pprof` and its like read it.
+    profile,
+    "perftools.profiles"
 );
 
 /// The names of xDS resource types.

@@ -12,7 +12,7 @@ const ENDPOINTS: [(&str, &str); 9] = [
         "POST: the log filter; <code>?level=..</code> adds to it, <code>?reset</code> takes that back",
     ),
     ("quitquitquit", "POST: drain and end"),
-    ("debug/pprof/profile", "CPU profile (not in this build)"),
+    ("debug/pprof/profile", "CPU profile for pprof; <code>?seconds=10&amp;frequency=100</code>"),
     ("debug/pprof/heap", "heap profile (not in this build)"),
     (":15020/metrics", "metrics, on the stats port"),
 ];

@@ -22,6 +22,7 @@ mod whole {
     mod observability;
     mod panics;
     mod privileges;
+    mod profile;
     mod rotation;
     mod spire;
     mod standing;

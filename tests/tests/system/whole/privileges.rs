@@ -54,5 +54,8 @@ fn the_charts_privileges_suffice() {
     assert_eq!(field("CapEff:"), "0000000000203000");
     assert_eq!(field("CapBnd:"), "0000000000203000");
     assert_eq!((field("Uid:"), field("Gid:")), ("0 0 0 0".to_owned(), "1337 1337 1337 1337".to_owned()));
+    // Its temporary files go to memory, the only place that can be written to.
+    let file = Run::current().unwrap().unique_directory("profile").unwrap().join("cpu.pb");
+    super::profile::take(&mesh.lab.nodes()[0], "seconds=1", &file);
     mesh.expect_running().unwrap();
 }
