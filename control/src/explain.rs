@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use engine::mesh::{
     Action, Authority, Decision, Finding, Found, HboneRoute, Identity, Inbound, Protocol, Refusal, Route,
-    Snapshot, Workload, authorise, deliver, examine, route,
+    Service, Snapshot, Workload, authorise, deliver, examine, route, target_port,
 };
 
 use crate::reports::{Explanation, Outcome, Step};
@@ -79,6 +79,11 @@ impl Replay<'_> {
         story.tell("destination", destination.finding());
         match route(self.snapshot, workload, destination.address, self.entropy) {
             Route::Refuse(refusal) => refuse(story, "route", &refusal),
+            Route::Passthrough { target, workload: None, .. } if target.ip().is_loopback() => {
+                let what = format!("{target} is the pod's own loopback: no proxy sees the connection");
+                story.tell("route", what);
+                Outcome::Plaintext
+            }
             Route::Passthrough { target, workload: None, .. } => {
                 let what = format!(
                     "{target} is no workload of the mesh: it is passed through as it is, in plaintext"
@@ -98,27 +103,40 @@ impl Replay<'_> {
     /// A client that no proxy serves: its connection comes in as plain TCP.
     fn outside(&self, ip: IpAddr, destination: &Destination, story: &mut Story) -> Outcome {
         story.tell("destination", destination.finding());
-        match self.snapshot.workload_by_ip(destination.address.ip()) {
-            Some(to) => self.plain_to(to, Some(ip), destination.address, story),
-            None if self.is_virtual(destination.address.ip()) => {
-                let what = "the proxy does not see a service's virtual address from outside the mesh: a pod behind it is \
-                            reached in plaintext, and its policies judge; ask for the pod behind it";
-                story.tell("route", what.to_owned());
-                Outcome::Plaintext
-            }
-            None => {
-                story.tell(
-                    "route",
-                    "neither end is a workload of the mesh: the proxy is not involved".to_owned(),
-                );
-                Outcome::Plaintext
-            }
+        if let Some(to) = self.snapshot.workload_by_ip(destination.address.ip()) {
+            return self.plain_to(to, Some(ip), destination.address, story);
         }
+        // The virtual address of a service, as nobody in particular sees it.
+        if let Some(service) = self.snapshot.service_by_ip(destination.address.ip(), "") {
+            return self.behind(service, ip, destination.address.port(), story);
+        }
+        story.tell("route", "neither end is a workload of the mesh: the proxy is not involved".to_owned());
+        Outcome::Plaintext
     }
 
-    /// The virtual address of a service, as nobody in particular sees it.
-    fn is_virtual(&self, ip: IpAddr) -> bool {
-        self.snapshot.service_by_ip(ip, "").is_some()
+    /// One of the pods behind it gets the connection, and nobody here knows which: it is made if one of them takes it.
+    fn behind(&self, service: &Service, source: IpAddr, port: u16, story: &mut Story) -> Outcome {
+        let what = "the proxy does not see a service's virtual address from outside the mesh: a pod behind it is reached in \
+                    plaintext, and its policies judge; ask for the pod behind it";
+        story.tell("route", what.to_owned());
+        let pods = self.snapshot.endpoints(&service.key).filter_map(|to| {
+            let target = SocketAddr::new(source_ip(to)?, target_port(service, to, port)?);
+            Some((name(to), self.plain_to(to, Some(source), target, &mut Story::default())))
+        });
+        let (taken, refused): (Vec<_>, Vec<_>) =
+            pods.partition(|(_, outcome)| *outcome == Outcome::Plaintext);
+        let denied = refused.iter().any(|(_, outcome)| *outcome == Outcome::Denied);
+        let names = parties::listed(refused.into_iter().map(|(name, _)| name).collect(), ", ");
+        if names.is_empty() {
+            return Outcome::Plaintext;
+        }
+        if !taken.is_empty() {
+            story.tell("authorise", format!("some of the pods behind it refuse it: {names}"));
+            return Outcome::Plaintext;
+        }
+        let what = format!("every pod behind it refuses it: {names}");
+        story.stop("authorise", what, "ask for one of them to see why");
+        if denied { Outcome::Denied } else { Outcome::Refused }
     }
 
     fn through_tunnel(&self, from: &Workload, found: &HboneRoute, story: &mut Story) -> Outcome {
@@ -128,7 +146,10 @@ impl Replay<'_> {
             "route",
             format!("to {} through a tunnel to {target}; its proxy must prove {expected}", name(to)),
         );
-        if !self.certificate(from, story) || self.is_out_of_reach(to, story) || !self.certificate(to, story) {
+        if !self.certificate("source", from, story)
+            || self.is_out_of_reach(to, story)
+            || !self.certificate("destination", to, story)
+        {
             return Outcome::Refused;
         }
         let asked = Authority::Address(*authority);
@@ -194,27 +215,26 @@ impl Replay<'_> {
     }
 
     /// Whether a pod of this node could prove its identity. That of another node is taken on trust.
-    fn certificate(&self, workload: &Workload, story: &mut Story) -> bool {
+    fn certificate(&self, end: &str, workload: &Workload, story: &mut Story) -> bool {
+        let mut told = |what: String, cure: Option<&str>| {
+            let finding = format!("of the {end}, {}: {what}", name(workload));
+            match cure {
+                Some(cure) => story.stop("certificate", finding, cure),
+                None => story.tell("certificate", finding),
+            }
+            cure.is_none()
+        };
         let Some((uid, _)) = self.pod(workload) else {
-            story.tell("certificate", format!("that of {} is with the proxy of its node", name(workload)));
-            return true;
+            return told("with the proxy of its node".to_owned(), None);
         };
         let identity = &workload.identity;
-        let cure = "see ringway status for why";
-        match self.snapshot.credentials(identity, uid) {
-            None => {
-                story.stop("certificate", format!("there is none for {identity}"), cure);
-                false
-            }
-            Some(credentials) => {
-                let left = seconds_left(credentials.not_after, self.now);
-                if left <= 0 {
-                    story.stop("certificate", format!("that of {identity} ended {} s ago", -left), cure);
-                    return false;
-                }
-                story.tell("certificate", format!("{identity}, valid for {left} s"));
-                true
-            }
+        let cure = Some("see ringway status for why");
+        let Some(credentials) = self.snapshot.credentials(identity, uid) else {
+            return told(format!("there is none for {identity}"), cure);
+        };
+        match seconds_left(credentials.not_after, self.now) {
+            left if left <= 0 => told(format!("{identity}, ended {} s ago", -left), cure),
+            left => told(format!("{identity}, valid for {left} s"), None),
         }
     }
 

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use engine::mesh::{Decision, DryRun, Identity, Verdict as Judgement, Workload};
 use engine::observe::{Closed, Connection, Direction, Observation, ResponseFlag, Security};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
@@ -182,10 +183,13 @@ fn end(address: String, workload: Option<&Workload>, identity: Option<&Identity>
     }
 }
 
-/// In UTC.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
-    // A time that RFC 3339 cannot write is after the year 9999.
-    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
+/// RFC 3339 in UTC, to the millisecond: as wide as any other.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+fn rfc3339(time: SystemTime) -> String {
+    // Years have four digits: whatever comes later has no name.
+    OffsetDateTime::from(time).format(TIME).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -103,8 +103,9 @@ pub fn start(environment: Environment) -> Result<ControlThread, StartError> {
         Mode::Dedicated { .. } => Succession::default(),
     };
     let endpoints = Endpoints::open(&environment, known.succession.has_predecessor())?;
-    sources::make(&environment)?;
     let engine = Engine::start(environment.engine.clone(), known.latest.get())?;
+    // What is made stays: so it comes after all that can fail.
+    sources::make(&environment)?;
 
     let readiness = Readiness::starting();
     readiness.set(Task::Proxy, true);

@@ -1,6 +1,7 @@
 //! The command line. `ringway` alone is `ringway proxy`, and whatever follows `proxy` is ignored: charts that were
 //! written for ztunnel pass `proxy ztunnel`.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -63,7 +64,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Asked {
     /// The proxy's admin address
-    #[arg(long, value_name = "HOST:PORT", env = "RINGWAY_ADMIN", default_value = "127.0.0.1:15000")]
+    #[arg(long, value_name = "HOST:PORT", env = "RINGWAY_ADMIN", default_value = "127.0.0.1:15000", value_parser = admin_address)]
     pub(crate) admin: String,
     /// Print the answer as it comes, for machines
     #[arg(long)]
@@ -98,6 +99,19 @@ pub(crate) struct Target {
     /// The pods file [default: RINGWAY_PODS_PATH]
     #[arg(long, value_name = "FILE", conflicts_with = "netns")]
     pub(crate) pods: Option<PathBuf>,
+}
+
+/// HOST:PORT, so that what cannot be one is not taken for a proxy that does not answer.
+fn admin_address(text: &str) -> Result<String, String> {
+    let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let host = |host: &str| match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains([':', '/']),
+    };
+    match text.rsplit_once(':') {
+        Some((name, number)) if host(name) && port(number) => Ok(text.to_owned()),
+        _ => Err("write HOST:PORT, such as 127.0.0.1:15000 or [::1]:15000".to_owned()),
+    }
 }
 
 impl Default for Command {
@@ -149,6 +163,28 @@ mod tests {
         let explain = parse(&["explain", "shop/cart", "10.0.0.1:80"]).unwrap();
         assert!(matches!(explain, Command::Explain { asked: Asked { json: false, .. }, .. }));
         assert!(matches!(parse(&["flows", "--follow"]), Ok(Command::Flows { follow: true, .. })));
+    }
+
+    #[test]
+    fn an_admin_address_is_a_host_and_a_port() {
+        for address in ["127.0.0.1:15000", "[::1]:15000", "localhost:1", "proxy.example:65535"] {
+            assert!(parse(&["status", "--admin", address]).is_ok(), "{address}");
+        }
+        for address in [
+            "nonsense",
+            "",
+            ":15000",
+            "localhost:",
+            "localhost:0",
+            "localhost:70000",
+            "::1:15000",
+            "[::1]",
+            "[a]:1",
+            "http://a:1",
+        ] {
+            let error = parse(&["status", "--admin", address]).unwrap_err().to_string();
+            assert!(error.contains("write HOST:PORT, such as 127.0.0.1:15000"), "{address}: {error}");
+        }
     }
 
     #[test]

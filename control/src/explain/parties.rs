@@ -235,7 +235,7 @@ fn there(snapshot: &Snapshot, namespace: Option<&str>) -> String {
 }
 
 /// The first few, each once, in their order.
-fn listed(mut names: Vec<String>, between: &str) -> String {
+pub(super) fn listed(mut names: Vec<String>, between: &str) -> String {
     names.sort();
     names.dedup();
     let more = names.len() > NAMED_MAX;

@@ -20,7 +20,7 @@ workloads:
   workloadIps: [10.0.0.2]
   protocol: HBONE
   node: n2
-  services: {shop/cart.shop.svc.cluster.local: {80: 8080}}
+  services: {shop/cart.shop.svc.cluster.local: {80: 8080}, bank/half.bank.svc.cluster.local: {}}
 - {uid: u3, name: legacy, namespace: shop, serviceAccount: legacy, workloadIps: [10.0.0.3], protocol: TCP, node: n2}
 - uid: u4
   name: bank
@@ -29,6 +29,7 @@ workloads:
   workloadIps: [10.0.0.4]
   protocol: HBONE
   authorizationPolicies: [bank/only-cart, bank/late]
+  services: {bank/closed.bank.svc.cluster.local: {}, bank/half.bank.svc.cluster.local: {}}
 - {uid: u6, name: late, namespace: shop, serviceAccount: late, workloadIps: [10.0.0.6], protocol: HBONE}
 - {uid: u9, name: lost, namespace: shop, serviceAccount: lost, workloadIps: [10.0.0.9], protocol: HBONE, node: n1}
 - {uid: u7, name: plain, namespace: shop, serviceAccount: plain, workloadIps: [10.0.0.7], protocol: TCP}
@@ -40,6 +41,8 @@ services:
 - {name: twice, namespace: bank, hostname: twice.bank.svc.cluster.local, vips: [/10.1.0.4], ports: {80: 8080}}
 - {name: twice, namespace: shop, hostname: a.example, vips: [/10.1.0.5], ports: {8000: 8080, 80: 8080, 79: 8080}}
 - {name: nobody, namespace: shop, hostname: nobody.shop.svc.cluster.local, vips: [/10.1.0.2], ports: {80: 8080}}
+- {name: closed, namespace: bank, hostname: closed.bank.svc.cluster.local, vips: [/10.1.0.6], ports: {80: 8080}}
+- {name: half, namespace: bank, hostname: half.bank.svc.cluster.local, vips: [/10.1.0.7], ports: {80: 8080}}
 policies:
 - name: only-cart
   namespace: bank
@@ -104,8 +107,21 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
             "authorise",
             "no policy stands against spiffe://",
         ),
+        (
+            "client",
+            "cart",
+            Outcome::Encrypted,
+            "certificate",
+            "of the destination, shop/cart: with the proxy of its node",
+        ),
         ("10.0.0.1", "10.0.0.2", Outcome::Encrypted, "deliver", "shop/cart gets it on port 80"),
-        ("shop/client", "10.0.0.2:8080", Outcome::Encrypted, "certificate", "valid for 3"),
+        (
+            "shop/client",
+            "10.0.0.2:8080",
+            Outcome::Encrypted,
+            "certificate",
+            "of the source, shop/client: spiffe://cluster.local/ns/shop/sa/client, valid for 3",
+        ),
         ("shop/client", "cart.shop.svc.cluster.local", Outcome::Encrypted, "deliver", "on port 8080"),
         ("shop/client", "cart.shop:80", Outcome::Encrypted, "deliver", "on port 8080"),
         ("shop/client", "10.1.0.1:80", Outcome::Encrypted, "route", "through a tunnel to 10.0.0.2:15008"),
@@ -145,6 +161,22 @@ async fn each_connection_has_its_outcome_and_the_step_that_decides() {
             "route",
             "ask for the pod behind it",
         ),
+        (
+            "192.0.2.1",
+            "bank/closed",
+            Outcome::Denied,
+            "authorise",
+            "every pod behind it refuses it: bank/bank",
+        ),
+        ("192.0.2.1", "bank/closed:81", Outcome::Plaintext, "route", "ask for the pod behind it"),
+        (
+            "192.0.2.1",
+            "bank/half",
+            Outcome::Plaintext,
+            "authorise",
+            "some of the pods behind it refuse it: bank/bank",
+        ),
+        ("client", "[::1]:80", Outcome::Plaintext, "route", "[::1]:80 is the pod's own loopback"),
         ("192.0.2.1", "192.0.2.2:80", Outcome::Plaintext, "route", "the proxy is not involved"),
         ("shop/keyless", "shop/cart:80", Outcome::Refused, "certificate", "there is none for spiffe://"),
         ("client", "cart", Outcome::Encrypted, "deliver", "on port 8080"),

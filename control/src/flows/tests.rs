@@ -7,7 +7,7 @@ use engine::mesh::Denial;
 use super::*;
 use crate::stand_in::{completed, connection, service, workload};
 
-const TIME: Duration = Duration::from_secs(1_732_183_257);
+const TIME: Duration = Duration::from_millis(1_732_183_257_120);
 
 fn seen(observation: Observation) -> Flow {
     Seen { time: UNIX_EPOCH + TIME, observation }.flow()

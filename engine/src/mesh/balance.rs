@@ -89,7 +89,7 @@ fn candidate<'s>(
 }
 
 /// The endpoint's own mapping, else the service's; 0 is no port but the mark of one that only endpoints know.
-pub(super) fn target_port(service: &Service, endpoint: &Workload, port: u16) -> Option<u16> {
+pub fn target_port(service: &Service, endpoint: &Workload, port: u16) -> Option<u16> {
     let own = endpoint.services.get(&service.key).and_then(|ports| ports.get(&port));
     let shared = service.ports.get(&port);
     own.into_iter().chain(shared).copied().find(|port| *port > 0)

@@ -33,6 +33,7 @@ pub use address::{AddressError, NetworkAddress, NetworkCidr, ServiceName};
 pub use authorise::{
     Decision, Denial, DryRun, Finding, Found, Inbound, Verdict, authorise, authorise_by_known, examine,
 };
+pub use balance::target_port;
 pub use certificates::Holder;
 pub use deliver::{Authority, AuthorityError, Delivery, deliver};
 pub use identity::{Identity, IdentityError, TrustDomain};

@@ -21,8 +21,12 @@ pub(super) fn text(report: &StatusReport) -> String {
     let mesh = &report.mesh;
     let _ = writeln!(
         text,
-        "\nmesh: {} workloads, {} services, {} policies; trust domain {}, cluster {}",
-        mesh.workloads, mesh.services, mesh.policies, mesh.trust_domain, mesh.cluster_id
+        "\nmesh: {}, {}, {}; trust domain {}, cluster {}",
+        counted(mesh.workloads, "workload", "workloads"),
+        counted(mesh.services, "service", "services"),
+        counted(mesh.policies, "policy", "policies"),
+        mesh.trust_domain,
+        mesh.cluster_id
     );
     let (files, planes): (Vec<_>, Vec<_>) = report.control_connections.iter().partition(|plane| plane.file);
     section(&mut text, "control connections", &planes, |plane| self::plane(plane));
@@ -82,9 +86,19 @@ fn certificate(certificate: &CertificateReport) -> String {
 
 fn shard(shard: &ShardReport) -> String {
     format!(
-        "{}: {} connections in {} tunnels, {} outside tunnels; {} bytes buffered; longest turn {} us",
-        shard.shard, shard.streams, shard.tunnels, shard.pairs, shard.buffered_bytes, shard.longest_turn_us
+        "{}: {} in {}, {} outside tunnels; {} buffered; longest turn {} us",
+        shard.shard,
+        counted(shard.streams, "connection", "connections"),
+        counted(shard.tunnels, "tunnel", "tunnels"),
+        shard.pairs,
+        counted(shard.buffered_bytes, "byte", "bytes"),
+        shard.longest_turn_us
     )
+}
+
+fn counted(count: u64, one: &str, several: &str) -> String {
+    let what = if count == 1 { one } else { several };
+    format!("{count} {what}")
 }
 
 /// In its two largest units.
@@ -114,6 +128,7 @@ mod tests {
                 trust_domain: "cluster.local".to_owned(),
                 cluster_id: "Kubernetes".to_owned(),
                 workloads: 3,
+                services: 1,
                 ..MeshReport::default()
             },
             control_connections: vec![PlaneReport {
@@ -164,7 +179,7 @@ mod tests {
             ],
             shards: vec![ShardReport {
                 shard: 0,
-                tunnels: 3,
+                tunnels: 1,
                 streams: 7,
                 pairs: 0,
                 buffered_bytes: 0,
@@ -178,7 +193,7 @@ ringway 0.1.0 on node node-1: not ready, waiting for: workload proxy manager
 PROBLEM  it rains
   do     take an umbrella
 
-mesh: 3 workloads, 0 services, 0 policies; trust domain cluster.local, cluster Kubernetes
+mesh: 3 workloads, 1 service, 0 policies; trust domain cluster.local, cluster Kubernetes
 
 control connections:
   zds /run/zds.sock: connected for 1m30s
@@ -195,7 +210,7 @@ certificates:
   spiffe://cluster.local/ns/shop/sa/late for pod uid-2: none
 
 shards:
-  0: 7 connections in 3 tunnels, 0 outside tunnels; 0 bytes buffered; longest turn 412 us
+  0: 7 connections in 1 tunnel, 0 outside tunnels; 0 bytes buffered; longest turn 412 us
 ";
         assert_eq!(text(&report), expected);
     }
