@@ -51,7 +51,7 @@ impl Machine {
             cpu_flags: flags_of_interest(flags),
             cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             cores_used: cpu::allowed()?,
-            memory: field(&meminfo, "MemTotal").unwrap_or("unknown").to_owned(),
+            memory: field(&meminfo, "MemTotal").and_then(gibibytes).unwrap_or_else(|| "unknown".to_owned()),
             mitigations: mitigations(Path::new("/sys/devices/system/cpu/vulnerabilities")),
             governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -89,6 +89,12 @@ fn flags_of_interest(flags: &str) -> Vec<String> {
     present.map(str::to_owned).collect()
 }
 
+/// The kernel's `24684096 kB`, which are KiB, as people say it.
+fn gibibytes(kib: &str) -> Option<String> {
+    let kib: f64 = kib.strip_suffix(" kB")?.parse().ok()?;
+    Some(format!("{:.1} GiB", kib / f64::from(1 << 20)))
+}
+
 /// Flaws the CPU does not have are left out.
 fn mitigations(directory: &Path) -> BTreeMap<String, String> {
     let files = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -115,6 +121,12 @@ mod tests {
         assert_eq!(field(cpuinfo, "model name"), Some("AMD EPYC"));
         assert_eq!(flags_of_interest(field(cpuinfo, "flags").unwrap()), ["aes", "vaes"]);
         assert_eq!(field(cpuinfo, "bogomips"), None);
+    }
+
+    #[test]
+    fn memory_is_told_as_people_say_it() {
+        assert_eq!(gibibytes("24684096 kB").as_deref(), Some("23.5 GiB"));
+        assert_eq!(gibibytes("much"), None);
     }
 
     #[test]

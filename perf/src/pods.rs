@@ -13,7 +13,7 @@ use testkit::iperf::{Iperf, IperfServer};
 use testkit::lab::{Lab, Node, Pod, PodSpec};
 use testkit::mesh::config::{self, Extra};
 use testkit::planes::node_agent::{Announcement, Connection, NodeAgent};
-use testkit::process::Process;
+use testkit::process::{Process, wait_until};
 use testkit::proxy::ProxyOptions;
 use testkit::redirect;
 use testkit::run::Run;
@@ -26,6 +26,9 @@ const PLACES: usize = 20;
 
 /// How long the bulk streams run before the first pod comes.
 const WARM_UP: Duration = Duration::from_secs(1);
+
+/// A proxy that has not called the agent by then never will.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is measured, and beside what.
 #[derive(Clone, Debug)]
@@ -87,7 +90,11 @@ impl Site {
         let places = places.collect::<Result<Vec<_>>>()?;
         config::write_xds(&directory.join("local.yaml"), &lab, None, &Extra::default())?;
         let agent = NodeAgent::listen(&directory.join("zds.sock"))?;
-        let proxy = start_proxy(plan, &node, &directory)?;
+        let mut proxy = start_proxy(plan, &node, &directory)?;
+        wait_until("ringway to call the agent", CALL_TIMEOUT, || {
+            proxy.expect_running()?;
+            Ok(agent.is_called()?.then_some(()))
+        })?;
         let connection = agent.accept()?;
         for pod in [&client, &server] {
             redirect::install(&pod.netns)?;

@@ -29,6 +29,7 @@ use self::turns::Turns;
 use crate::agent::Agent;
 use crate::machine::Machine;
 use crate::protocol::{Latency, Load, MESSAGE_BYTES, Request};
+use crate::record::expect_rounds;
 use crate::report;
 use crate::site::Place;
 
@@ -37,6 +38,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 
 /// How long a push may take to be in force.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a push costs is seen within seconds; longer is a slip of the finger.
+const SECONDS_MAX: u64 = 600;
 
 #[derive(Args, Debug)]
 pub(crate) struct PushArguments {
@@ -69,7 +73,12 @@ struct Site {
 
 pub(crate) fn run(arguments: &PushArguments) -> Result<()> {
     ensure!(testkit::run::is_root(), "network namespaces need root");
-    ensure!(arguments.rounds > 0 && arguments.seconds > 0, "nothing to measure: give rounds and seconds");
+    expect_rounds(arguments.rounds)?;
+    ensure!(
+        (1..=SECONDS_MAX).contains(&arguments.seconds),
+        "nothing to measure in {} seconds: give 1 to {SECONDS_MAX}",
+        arguments.seconds
+    );
     ensure!(arguments.threads > 0, "a proxy needs a worker thread: --threads 1 or more");
     let Machine { date, kernel, cpu, cores, load_average, .. } = Machine::describe()?;
     report::print(&format!("{date}, {cpu}, {cores} cores, {kernel}, load {load_average}\n\n"))?;

@@ -1,13 +1,11 @@
 //! `ringway-perf run`: what the command line asks for, made into an order, measured, and written down.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::measure::{self, Order, cpu, syscalls};
 use crate::record::Plan;
-use crate::report;
+use crate::report::{self, Files};
 use crate::site::Layout;
 use crate::target::{Choice, Peer, RingwayBuild};
 use crate::workload::Workload;
@@ -53,12 +51,8 @@ pub(crate) struct RunArguments {
     cores: Vec<usize>,
     #[command(flatten)]
     layout: Layout,
-    /// Where to write every sample.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Where to write the report as a page for a browser.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// How much is measured where the command line says nothing.
@@ -155,20 +149,13 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     if let Some(reason) = arguments.layout.unavailable() {
         return report::print(&format!("not available here: {reason}\n"));
     }
-    for file in arguments.json.iter().chain(&arguments.html) {
-        report::expect_directory_of(file)?;
-    }
+    arguments.files.expect_directories()?;
     if !arguments.cores.is_empty() {
         cpu::restrict(&arguments.cores)?;
     }
     let mut order = order(arguments)?;
     let run = measure::run(&mut order)?;
-    if let Some(file) = &arguments.json {
-        report::write(file, &(serde_json::to_string_pretty(&run)? + "\n"))?;
-    }
-    if let Some(file) = &arguments.html {
-        report::write(file, &report::html(&run))?;
-    }
+    arguments.files.write(&run)?;
     report::print(&report::markdown(&run))
 }
 

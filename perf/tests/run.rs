@@ -81,6 +81,8 @@ fn what_could_not_be_measured_or_written_is_said_at_once() {
         (["--seconds", "inf"], "nothing to measure in inf seconds"),
         (["--warm-up", "1e30"], "a warm-up of"),
         (["--rounds", "0"], "nothing to measure in 0 rounds"),
+        (["--rounds", "1001"], "give up to 1000"),
+        (["--cores", "99999"], "core 99999 is not one that this process may use"),
         (["--json", "/nonexistent/run.json"], "no directory to write /nonexistent/run.json to"),
     ] {
         let output = Command::new(PROGRAM).arg("run").args(endpoints).args(arguments).output();
@@ -88,6 +90,16 @@ fn what_could_not_be_measured_or_written_is_said_at_once() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && errors.contains(fault), "{arguments:?}: {errors}");
     }
+}
+
+#[test]
+fn when_nothing_is_left_the_reason_is_told() {
+    let endpoints = ["--client-exec", "false", "--server-exec", "false", "--server-address", "192.0.2.1"];
+    let output = Command::new(PROGRAM).arg("run").args(endpoints).args(["--workloads", "churn"]).output();
+    let output = output.expect("invariant: cargo built the program for this test");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let expected = "nothing is left to measure (churn: it needs 2 pairs of pods: --pairs)";
+    assert!(output.status.code() == Some(1) && errors.contains(expected), "{errors}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::measure::{self, Order, profile};
 use crate::record::{Plan, Run, file};
-use crate::report;
+use crate::report::{self, Files};
 use crate::site::Layout;
 use crate::target::{Choice, RingwayBuild, builds};
 use crate::workload::Workload;
@@ -67,12 +67,8 @@ pub(crate) struct GateArguments {
     threshold: Vec<Threshold>,
     #[command(flatten)]
     layout: Layout,
-    /// Where to write every sample.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Where to write the report as a page for a browser.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// Whether the build passed.
@@ -93,17 +89,10 @@ pub(crate) fn run(arguments: &GateArguments) -> Result<Outcome> {
         "between endpoints of yours stands one build: there is no gate"
     );
     ensure!(arguments.rounds >= ROUNDS_MIN, "fewer than {ROUNDS_MIN} rounds can't show a loss");
-    for file in arguments.json.iter().chain(&arguments.html) {
-        report::expect_directory_of(file)?;
-    }
+    arguments.files.expect_directories()?;
     let mut order = order(arguments)?;
     let run = measure::run(&mut order)?;
-    if let Some(path) = &arguments.json {
-        report::write(path, &(serde_json::to_string_pretty(&run)? + "\n"))?;
-    }
-    if let Some(path) = &arguments.html {
-        report::write(path, &report::html(&run))?;
-    }
+    arguments.files.write(&run)?;
     conclude(&run, &thresholds, Some(&order))
 }
 

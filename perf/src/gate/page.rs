@@ -7,7 +7,7 @@ use super::judgement::{Change, Judgement};
 use super::{BASE, HEAD};
 use crate::measure::profile::Profile;
 use crate::record::Run;
-use crate::report::number::number;
+use crate::report::number::{counted, number};
 
 /// Functions that are shown of a profile.
 const FUNCTIONS_MAX: usize = 15;
@@ -23,10 +23,10 @@ pub(super) fn table(run: &Run, changes: &[Change]) -> String {
             .map_or(String::new(), |subject| format!("{} ({})", subject.build.version, subject.build.sha256))
     };
     let mut page = format!(
-        "base: {}\nhead: {}\n{} rounds of {} s, interleaved; head ÷ base, median with its 95 % interval\n\n",
+        "base: {}\nhead: {}\n{} of {} s, interleaved; head ÷ base, median with its 95 % interval\n\n",
         build(BASE),
         build(HEAD),
-        run.plan.rounds,
+        counted(run.plan.rounds, "round"),
         run.plan.seconds,
     );
     page += "| workload | figure | base | head | change | interval | threshold | |\n|---|---|---|---|---|---|---|---|\n";

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{Pid, SysconfVar, sysconf};
@@ -72,6 +72,10 @@ pub(crate) fn allowed() -> Result<Vec<usize>> {
 
 /// Keeps this process and what it starts on `cores`.
 pub(crate) fn restrict(cores: &[usize]) -> Result<()> {
+    let allowed = allowed()?;
+    if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
+        bail!("core {core} is not one that this process may use: --cores takes from {allowed:?}");
+    }
     let mut set = CpuSet::new();
     for &core in cores {
         set.set(core).with_context(|| format!("core {core}"))?;
@@ -101,6 +105,12 @@ mod tests {
         let stat = "cpu  100 20 3 9999 88 77 66 5 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
         assert_eq!(ticks_of_machine(stat).unwrap(), (123, 5));
         assert!(ticks_of_machine("intr 5\n").is_err());
+    }
+
+    #[test]
+    fn a_core_that_there_is_not_is_named_with_those_there_are() {
+        let error = format!("{:#}", restrict(&[1_000_000]).unwrap_err());
+        assert!(error.starts_with("core 1000000 is not one that this process may use"), "{error}");
     }
 
     #[test]

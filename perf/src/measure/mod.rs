@@ -61,7 +61,7 @@ pub(crate) fn run(order: &mut Order) -> Result<Run> {
     leave_out(order, &mut left_out);
     equal::stand_beside(order, &mut left_out)?;
     let order = &*order;
-    ensure!(!order.targets.is_empty() && !order.workloads.is_empty(), "nothing is left to measure");
+    expect_something_left(order, &left_out)?;
     let mut run = Run {
         schema: SCHEMA,
         machine: Machine::describe()?,
@@ -71,17 +71,16 @@ pub(crate) fn run(order: &mut Order) -> Result<Run> {
         samples: Vec::new(),
         left_out,
     };
-    let of_a_target = order.plan.rounds * order.workloads.len() + order.syscalls_of.len();
-    let mut progress = Progress::new(order.targets.len() * of_a_target);
+    let mut progress = None;
     for round in 0..order.plan.rounds {
         let mut stands = start_all(order, round)?;
         if round == 0 {
             run.targets = subjects(order, &stands)?;
         }
+        let progress = progress.get_or_insert_with(|| Progress::new(measurements(order, &stands)));
         for &workload in &order.workloads {
             for stand in &mut stands {
-                if let Some(reason) = reason_against(stand.target, workload) {
-                    progress.skip();
+                if let Some(reason) = stand.target.cannot(workload) {
                     note_once(&mut run.left_out, stand.target, workload, reason);
                     continue;
                 }
@@ -92,11 +91,33 @@ pub(crate) fn run(order: &mut Order) -> Result<Run> {
             }
         }
     }
-    if !order.syscalls_of.is_empty() {
-        run.samples.extend(syscalls::pass(order, &mut progress)?);
+    if let Some(progress) = &mut progress {
+        run.samples.extend(syscalls::pass(order, progress)?);
+        progress.finish();
     }
-    progress.finish();
     Ok(run)
+}
+
+/// An error that says why there is nothing.
+fn expect_something_left(order: &Order, left_out: &[LeftOut]) -> Result<()> {
+    let reasons: Vec<String> =
+        left_out.iter().map(|left| format!("{}: {}", left.what, left.reason)).collect();
+    ensure!(
+        !order.targets.is_empty() && !order.workloads.is_empty(),
+        "nothing is left to measure ({})",
+        reasons.join("; ")
+    );
+    Ok(())
+}
+
+/// How many there will be, all rounds and the pass of system calls together.
+fn measurements(order: &Order, stands: &[Stand<'_>]) -> usize {
+    let of_a_stand = |stand: &Stand<'_>| {
+        let driven = order.workloads.iter().filter(|workload| stand.target.cannot(workload).is_none());
+        let counted = order.syscalls_of.iter().filter(|workload| syscalls::is_counted(stand, workload));
+        order.plan.rounds * driven.count() + counted.count()
+    };
+    stands.iter().map(of_a_stand).sum()
 }
 
 /// Takes out what this machine does not have.
@@ -108,8 +129,8 @@ fn leave_out(order: &mut Order, left_out: &mut Vec<LeftOut>) {
     });
     let pairs = order.layout.pairs();
     order.workloads.retain(|workload| {
-        let too_few = (workload.pairs > pairs)
-            .then(|| format!("it needs {} pairs of pods, there are {pairs}", workload.pairs));
+        let too_few =
+            (workload.pairs > pairs).then(|| format!("it needs {} pairs of pods: --pairs", workload.pairs));
         let no_node = (workload.node_process && !order.layout.same_node)
             .then(|| "it needs one process for all pods of a node: --same-node".to_owned());
         let reason = (workload.unavailable)().or(too_few).or(no_node);
@@ -118,10 +139,6 @@ fn leave_out(order: &mut Order, left_out: &mut Vec<LeftOut>) {
     });
     let kept: Vec<&str> = order.workloads.iter().map(|workload| workload.name).collect();
     order.syscalls_of.retain(|workload| kept.contains(&workload.name));
-}
-
-fn reason_against(target: &dyn Target, workload: &Workload) -> Option<String> {
-    target.cannot(workload)
 }
 
 fn note_once(left_out: &mut Vec<LeftOut>, target: &dyn Target, workload: &Workload, reason: String) {
@@ -191,7 +208,8 @@ fn drive_again(
                 // A proxy that ended is no bad luck of the load generator.
                 stand.standing.expect_running().with_context(|| format!("{place}: {error:#}"))?;
                 eprintln!("{place}: {error:#}; once more, with everything started afresh");
-                let reason = format!("tried again after: {error:#}");
+                let error = format!("{error:#}");
+                let reason = format!("tried again after: {}", error.lines().next().unwrap_or_default());
                 left_out.push(LeftOut { what: format!("one measurement of {place}"), reason });
                 *stand = start(&order.layout, stand.target)?;
             }

@@ -37,11 +37,6 @@ impl Progress {
         self.show(&headline(sample));
     }
 
-    /// One that is left out.
-    pub(super) fn skip(&mut self) {
-        self.all -= 1;
-    }
-
     pub(super) fn finish(&self) {
         if self.on_terminal {
             let _ = writeln!(io::stderr());

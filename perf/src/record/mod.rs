@@ -10,10 +10,15 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+use crate::report::number::counted;
 
 /// No window and no warm-up is longer, in seconds: an hour shows nothing that ten minutes did not, and what is longer is
 /// a slip of the finger that would be noticed late.
 const WINDOW_SECONDS_MAX: f64 = 3600.0;
+
+/// No run has more rounds: an interval shrinks with their square root, so what a hundred times as many would show more
+/// surely is not worth the days.
+pub(crate) const ROUNDS_MAX: usize = 1_000;
 
 /// Raised when an older reader would misunderstand a newer file.
 pub(crate) const SCHEMA: u32 = 1;
@@ -51,9 +56,20 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// How much was measured.
+    pub(crate) fn in_words(&self) -> String {
+        format!(
+            "{} of {} s after {} s of warm-up, {} in each proxy",
+            counted(self.rounds, "round"),
+            self.seconds,
+            self.warm_up_seconds,
+            counted(self.threads as usize, "worker thread")
+        )
+    }
+
     /// An error when nothing could come of it, before anything is built or started for it.
     pub(crate) fn expect_measurable(&self) -> Result<()> {
-        ensure!(self.rounds > 0, "nothing to measure in 0 rounds");
+        expect_rounds(self.rounds)?;
         ensure!(self.threads > 0, "a proxy needs a worker thread: --threads 1 or more");
         ensure!(
             self.seconds > 0.0 && self.seconds <= WINDOW_SECONDS_MAX,
@@ -67,6 +83,13 @@ impl Plan {
         );
         Ok(())
     }
+}
+
+/// An error when there are none, or more than anybody waits for.
+pub(crate) fn expect_rounds(rounds: usize) -> Result<()> {
+    ensure!(rounds > 0, "nothing to measure in 0 rounds");
+    ensure!(rounds <= ROUNDS_MAX, "{rounds} rounds: give up to {ROUNDS_MAX}");
+    Ok(())
 }
 
 /// A target as it was measured.
@@ -172,6 +195,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_plan_is_told_in_words() {
+        let plan = Plan { rounds: 1, seconds: 2.0, warm_up_seconds: 0.5, threads: 1, ..Plan::default() };
+        assert_eq!(plan.in_words(), "1 round of 2 s after 0.5 s of warm-up, 1 worker thread in each proxy");
+    }
+
+    #[test]
     fn a_plan_of_which_nothing_could_come_is_an_error() {
         let plan = Plan { rounds: 1, seconds: 1.0, warm_up_seconds: 0.0, threads: 1, ..Plan::default() };
         assert!(plan.expect_measurable().is_ok());
@@ -184,7 +213,9 @@ mod tests {
                 "{warm_up_seconds}"
             );
         }
-        assert!(Plan { rounds: 0, ..plan.clone() }.expect_measurable().is_err());
+        for rounds in [0, ROUNDS_MAX + 1] {
+            assert!(Plan { rounds, ..plan.clone() }.expect_measurable().is_err(), "{rounds}");
+        }
         assert!(Plan { threads: 0, ..plan }.expect_measurable().is_err());
     }
 }

@@ -53,14 +53,11 @@ fn machine(machine: &Machine) -> String {
 
 fn plan(plan: &Plan) -> String {
     format!(
-        "\n{}; {} rounds of {} s after {} s of warm-up, {} worker threads in each proxy.\n\n    {}\n\n\
+        "\n{}; {}.\n\n    {}\n\n\
          Figures: median (lowest..highest) of the rounds. Ratios: taken within each round, then the median (interval of \
          95 %). {}\n",
         plan.site,
-        plan.rounds,
-        plan.seconds,
-        plan.warm_up_seconds,
-        plan.threads,
+        plan.in_words(),
         plan.command.join(" "),
         noise::meaning(plan.rounds)
     )

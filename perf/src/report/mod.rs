@@ -4,6 +4,7 @@
 pub(crate) mod board;
 mod bootstrap;
 mod compare;
+mod files;
 mod html;
 #[cfg(test)]
 pub(crate) mod made_up;
@@ -21,6 +22,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::record::Run;
+pub(crate) use files::Files;
 
 /// Prints a page. An error when nobody reads it, as behind `| head`.
 pub(crate) fn print(page: &str) -> Result<()> {

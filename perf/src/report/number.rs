@@ -44,13 +44,26 @@ pub(crate) fn ratio(value: f64) -> String {
 
 /// The same as a change: `+45 %`, `−3.1 %`, and `×51` or `÷51` where percentages say little.
 pub(crate) fn change(ratio: f64) -> String {
-    if ratio >= MULTIPLE {
-        return format!("×{}", digits(ratio, RATIO_DIGITS));
+    let [change] = changes([ratio]);
+    change
+}
+
+/// Changes that are read together, in one notation: multiples where one of them is far from 1 and all are on its side.
+pub(crate) fn changes<const N: usize>(ratios: [f64; N]) -> [String; N] {
+    if ratios.iter().any(|&ratio| ratio >= MULTIPLE) && ratios.iter().all(|&ratio| ratio >= 1.0) {
+        return ratios.map(|ratio| format!("×{}", digits(ratio, RATIO_DIGITS)));
     }
-    if ratio > 0.0 && ratio <= 1.0 / MULTIPLE {
-        return format!("÷{}", digits(1.0 / ratio, RATIO_DIGITS));
+    let is_small = |&ratio: &f64| ratio > 0.0 && ratio <= 1.0 / MULTIPLE;
+    if ratios.iter().any(is_small) && ratios.iter().all(|ratio| (0.0..=1.0).contains(ratio) && *ratio > 0.0) {
+        return ratios.map(|ratio| format!("÷{}", digits(1.0 / ratio, RATIO_DIGITS)));
     }
-    percent(ratio - 1.0)
+    ratios.map(|ratio| percent(ratio - 1.0))
+}
+
+/// How many of something, in the number that grammar asks for: `1 round`, `5 rounds`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// A share as a percentage with its sign.
@@ -112,6 +125,24 @@ mod tests {
         ] {
             assert_eq!((ratio(value).as_str(), change(value).as_str()), (times, moved));
         }
+    }
+
+    #[test]
+    fn what_is_read_together_has_one_notation() {
+        for (ratios, expected) in [
+            ([0.39, 0.156, 0.40], ["÷2.6", "÷6.4", "÷2.5"]),
+            ([2.5, 1.2, 6.4], ["×2.5", "×1.2", "×6.4"]),
+            ([1.0, 0.2, 4.0], ["±0.0 %", "−80 %", "+300 %"]),
+            ([0.9, 0.8, 1.1], ["−10 %", "−20 %", "+10 %"]),
+            ([0.9, 0.0, 1.1], ["−10 %", "−100 %", "+10 %"]),
+        ] {
+            assert_eq!(changes(ratios), expected);
+        }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!((counted(1, "round"), counted(2, "round")), ("1 round".to_owned(), "2 rounds".to_owned()));
     }
 
     #[test]

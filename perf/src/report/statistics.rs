@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bootstrap;
+use super::{bootstrap, number};
 use crate::record::Run;
 use crate::record::figure::{Better, Figure};
 
@@ -65,6 +65,13 @@ impl Ratio {
         let (this, that) = (values(this), values(that));
         let median = quotient(Spread::of(&this)?.median, Spread::of(&that)?.median)?;
         Some(Self { median, interval: bootstrap::of_quotient(&this, &that) })
+    }
+
+    /// It and its interval as changes, in one notation.
+    pub(crate) fn as_changes(&self) -> (String, Option<String>) {
+        let Some((low, high)) = self.interval else { return (number::change(self.median), None) };
+        let [median, low, high] = number::changes([self.median, low, high]);
+        (median, Some(format!("{low} to {high}")))
     }
 
     pub(crate) fn verdict(&self, better: Better) -> Verdict {

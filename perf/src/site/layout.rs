@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use testkit::netns::Netns;
 
 use super::endpoints::Endpoints;
 use super::rate::Rate;
 use super::{Place, Pod, Site, device};
+use crate::report::number::counted;
 
 /// Ethernet's.
 const MTU: u32 = 1500;
@@ -19,6 +20,12 @@ const MTU_MAX: u32 = 65_535;
 
 /// Pairs of pods: addresses are 10.77.PAIR.0/24.
 const PAIRS_MAX: usize = 200;
+
+/// As the command line names it.
+fn pairs(text: &str) -> Result<usize, String> {
+    let pairs = text.parse().ok().filter(|pairs| (1..=PAIRS_MAX).contains(pairs));
+    pairs.ok_or_else(|| format!("give 1 to {PAIRS_MAX} pairs of pods"))
+}
 
 /// What carries a pod's packets to another node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -38,7 +45,7 @@ pub(crate) struct Layout {
     #[arg(long)]
     pub(crate) same_node: bool,
     /// Pairs of pods.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = pairs)]
     pub(crate) pairs: usize,
     /// What carries a pod's packets to another node.
     #[arg(long, value_enum, default_value_t)]
@@ -94,7 +101,6 @@ impl Layout {
         if let Some(endpoints) = &self.endpoints {
             return endpoints.site();
         }
-        ensure!((1..=PAIRS_MAX).contains(&self.pairs), "there can be 1 to {PAIRS_MAX} pairs of pods");
         let (mut clients, mut servers) = (Vec::new(), Vec::new());
         for pair in 0..self.pairs {
             let (client, server) = (self.pod("client", pair, 1)?, self.pod("server", pair, 2)?);
@@ -119,7 +125,8 @@ impl Layout {
         let place = if self.same_node { "two pods of one node" } else { "one node to another" };
         let underlay = self.underlay.kind().map_or_else(String::new, |kind| format!(", {kind}"));
         let rate = self.rate.as_ref().map_or_else(String::new, |rate| format!(", {rate}"));
-        format!("{place}, {} pairs of pods, joined by veth{underlay}, MTU {}{rate}", self.pairs, self.mtu)
+        let pairs = counted(self.pairs, "pair");
+        format!("{place}, {pairs} of pods, joined by veth{underlay}, MTU {}{rate}", self.mtu)
     }
 
     /// Why this kernel can't have it.
@@ -187,11 +194,21 @@ mod tests {
             Layout::default().describe(),
             "one node to another, 2 pairs of pods, joined by veth, MTU 1500"
         );
+        let one = Layout { pairs: 1, ..Layout::default() };
+        assert!(one.describe().contains("1 pair of pods"), "{}", one.describe());
         let same_node = Layout { same_node: true, ..with(Underlay::Vxlan) };
         assert_eq!(
             same_node.describe(),
             "two pods of one node, 2 pairs of pods, joined by veth, vxlan, MTU 1500, 10gbit"
         );
+    }
+
+    #[test]
+    fn pairs_have_bounds() {
+        assert_eq!(pairs("1"), Ok(1));
+        for text in ["0", "201", "-1", "two"] {
+            assert_eq!(pairs(text), Err("give 1 to 200 pairs of pods".to_owned()), "{text}");
+        }
     }
 
     #[test]

@@ -3,27 +3,21 @@
 use anyhow::{Result, ensure};
 
 use super::ends::{play, throughput};
-use super::{Outcome, Stage, Workload, always};
+use super::{Outcome, Stage, Workload};
 use crate::measure::Window;
 use crate::protocol::Load;
 
 /// Of the readers that are slow: enough that their streams always move, far too little to be seen in the ninth's.
 const SLOW_BYTES_PER_S: usize = 256 << 10;
 
-const fn workload(
-    name: &'static str,
-    title: &'static str,
-    command: &'static str,
-    drive: fn(&Stage<'_>, &mut Window<'_>) -> Result<Outcome>,
-) -> Workload {
-    Workload { name, title, command, pairs: 1, node_process: false, unavailable: always, drive }
-}
-
 pub(super) const BULK: &[Workload] = &[
-    workload("bulk", "One stream from client to server.", "writes and reads of 128 KiB", |stage, window| {
-        bulk(stage, window, Load::Bulk)
-    }),
-    workload(
+    Workload::of_a_pair(
+        "bulk",
+        "One stream from client to server.",
+        "writes and reads of 128 KiB",
+        |stage, window| bulk(stage, window, Load::Bulk),
+    ),
+    Workload::of_a_pair(
         "bulk-reverse",
         "One stream from server to client.",
         "writes and reads of 128 KiB",
@@ -31,7 +25,7 @@ pub(super) const BULK: &[Workload] = &[
     ),
 ];
 
-pub(super) const SLOW_READER: &[Workload] = &[workload(
+pub(super) const SLOW_READER: &[Workload] = &[Workload::of_a_pair(
     "slow-reader",
     "A stream from server to client beside four that are read at 256 KiB/s and four that nobody reads.",
     "what the ninth stream carries",

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::ends::{Ends, operations, play};
-use super::{Outcome, Stage, Volume, Workload, always};
+use super::{Outcome, Stage, Volume, Workload};
 use crate::measure::Window;
 use crate::protocol::{Errand, Load, MESSAGE_BYTES, Tally};
 
@@ -21,16 +21,7 @@ const FIRST_BYTES_MAX: usize = 1_200;
 /// Of a storm: what a large pod that was restarted meets.
 const STORM_CONNECTIONS: usize = 1_000;
 
-const fn workload(
-    name: &'static str,
-    title: &'static str,
-    command: &'static str,
-    drive: fn(&Stage<'_>, &mut Window<'_>) -> Result<Outcome>,
-) -> Workload {
-    Workload { name, title, command, pairs: 1, node_process: false, unavailable: always, drive }
-}
-
-pub(super) const WARM: &[Workload] = &[workload(
+pub(super) const WARM: &[Workload] = &[Workload::of_a_pair(
     "connect-warm",
     "New connections between pods that have talked before.",
     "8 workers: connect, 64 B each way, close",
@@ -38,19 +29,19 @@ pub(super) const WARM: &[Workload] = &[workload(
 )];
 
 pub(super) const COLD: &[Workload] = &[
-    workload(
+    Workload::of_a_pair(
         "connect-cold",
         "New connections, each to an address that nobody has dialled before: a new tunnel each.",
         "8 workers: connect, 64 B each way, close; 200 for each second of the window, 2,000 at most",
         cold,
     ),
-    workload(
+    Workload::of_a_pair(
         "first-byte",
         "How long the first byte takes on a connection to an address that nobody has dialled before.",
         "40 connections/s: connect, 64 B each way, close",
         first_byte,
     ),
-    workload(
+    Workload::of_a_pair(
         "storm",
         "1,000 connections at once, until all were answered.",
         "connect all, 64 B each way on each; latencies count from the first connect",

@@ -33,52 +33,49 @@ const STUCK_AFTER: Duration = Duration::from_millis(200);
 /// How often a test that goes both ways is begun until both ends agree: one of two attempts may fail.
 const ATTEMPTS_MAX: usize = 20;
 
-const fn workload(
-    name: &'static str,
-    title: &'static str,
-    command: &'static str,
-    drive: fn(&Stage<'_>, &mut Window<'_>) -> Result<Outcome>,
-) -> Workload {
-    Workload { name, title, command, pairs: 1, node_process: false, unavailable, drive }
-}
-
 pub(super) const WORKLOADS: &[Workload] = &[
-    workload(
+    Workload::of_a_pair(
         "iperf3-p1",
         "iperf3, one stream from client to server.",
         "iperf3 -c SERVER -t SECONDS -P 1 -J -O WARM_UP",
         |stage, window| drive(stage, window, Streams::Forward(1)),
-    ),
-    workload(
+    )
+    .needing(unavailable),
+    Workload::of_a_pair(
         "iperf3-p4",
         "iperf3, four streams from client to server.",
         "iperf3 -c SERVER -t SECONDS -P 4 -J -O WARM_UP",
         |stage, window| drive(stage, window, Streams::Forward(4)),
-    ),
-    workload(
+    )
+    .needing(unavailable),
+    Workload::of_a_pair(
         "iperf3-p8",
         "iperf3, eight streams from client to server.",
         "iperf3 -c SERVER -t SECONDS -P 8 -J -O WARM_UP",
         |stage, window| drive(stage, window, Streams::Forward(8)),
-    ),
-    workload(
+    )
+    .needing(unavailable),
+    Workload::of_a_pair(
         "iperf3-p32",
         "iperf3, 32 streams from client to server.",
         "iperf3 -c SERVER -t SECONDS -P 32 -J -O WARM_UP",
         |stage, window| drive(stage, window, Streams::Forward(32)),
-    ),
-    workload(
+    )
+    .needing(unavailable),
+    Workload::of_a_pair(
         "iperf3-reverse",
         "iperf3, one stream from server to client.",
         "iperf3 -c SERVER -t SECONDS -R -J -O WARM_UP",
         |stage, window| drive(stage, window, Streams::Reverse),
-    ),
-    workload(
+    )
+    .needing(unavailable),
+    Workload::of_a_pair(
         "iperf3-bidir",
         "iperf3, one stream each way at once.",
         "iperf3 -c SERVER -t SECONDS --bidir -J -O WARM_UP",
         |stage, window| drive(stage, window, Streams::Bidirectional),
-    ),
+    )
+    .needing(unavailable),
 ];
 
 fn unavailable() -> Option<String> {

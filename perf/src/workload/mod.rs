@@ -80,6 +80,21 @@ pub(crate) enum Volume {
 }
 
 impl Workload {
+    /// Driven between one pair, by what is always there.
+    const fn of_a_pair(
+        name: &'static str,
+        title: &'static str,
+        command: &'static str,
+        drive: fn(&Stage<'_>, &mut Window<'_>) -> Result<Outcome>,
+    ) -> Self {
+        Self { name, title, command, pairs: 1, node_process: false, unavailable: always, drive }
+    }
+
+    /// The same by what may be missing.
+    const fn needing(self, unavailable: fn() -> Option<String>) -> Self {
+        Self { unavailable, ..self }
+    }
+
     /// All of them, in the order of reports.
     pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
         let families = [

@@ -42,35 +42,29 @@ const LATENCY_KEYS: [&str; 6] = [
     "rate_per_s",
 ];
 
-const fn workload(
-    name: &'static str,
-    title: &'static str,
-    command: &'static str,
-    drive: fn(&Stage<'_>, &mut Window<'_>) -> Result<Outcome>,
-) -> Workload {
-    Workload { name, title, command, pairs: 1, node_process: false, unavailable, drive }
-}
-
 pub(super) const WORKLOADS: &[Workload] = &[
-    workload(
+    Workload::of_a_pair(
         "netperf-rr",
         "netperf, a byte each way again and again on one connection.",
         "netperf -H SERVER -t TCP_RR -l SECONDS -- -P ,12866 \
          -O min_latency,mean_latency,max_latency,p99_latency,stddev_latency,transaction_rate",
         |stage, window| drive(stage, window, Test::RequestResponse),
-    ),
-    workload(
+    )
+    .needing(unavailable),
+    Workload::of_a_pair(
         "netperf-stream",
         "netperf, one stream from client to server.",
         "netperf -H SERVER -t TCP_STREAM -l SECONDS -- -P ,12866",
         |stage, window| drive(stage, window, Test::Stream),
-    ),
-    workload(
+    )
+    .needing(unavailable),
+    Workload::of_a_pair(
         "netperf-crr",
         "netperf, a connection for a byte each way, one after the other.",
         "netperf -H SERVER -t TCP_CRR -l SECONDS -- -P ,12866",
         |stage, window| drive(stage, window, Test::ConnectRequestResponse),
-    ),
+    )
+    .needing(unavailable),
 ];
 
 fn unavailable() -> Option<String> {

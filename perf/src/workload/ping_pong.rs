@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::ends::{Ends, operations, play, warm_up};
-use super::{Outcome, Stage, Workload, always};
+use super::{Outcome, Stage, Workload};
 use crate::measure::Window;
 use crate::protocol::Load;
 
@@ -23,70 +23,30 @@ struct Game {
     per_s: u32,
 }
 
-const fn workload(
-    name: &'static str,
-    title: &'static str,
-    command: &'static str,
-    drive: fn(&Stage<'_>, &mut Window<'_>) -> Result<Outcome>,
-) -> Workload {
-    Workload { name, title, command, pairs: 1, node_process: false, unavailable: always, drive }
+/// A row of the table: the size and the number of connections as people say them, and the game in numbers.
+macro_rules! row {
+    ($name:literal, $size:literal on $place:literal, $rate:literal: $connections:literal, $bytes:expr, $per_s:literal) => {
+        Workload::of_a_pair(
+            $name,
+            concat!($size, " each way again and again on ", $place, "."),
+            concat!("closed loop for half of the window, then ", $rate, " messages/s for its other half"),
+            |stage, window| {
+                drive(stage, window, Game { connections: $connections, bytes: $bytes, per_s: $per_s })
+            },
+        )
+    };
 }
 
 pub(super) const WORKLOADS: &[Workload] = &[
-    workload(
-        "ping-pong-1-64",
-        "64 bytes each way again and again on one connection.",
-        "closed loop for half of the window, then 1,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 1, bytes: 64, per_s: 1_000 }),
-    ),
-    workload(
-        "ping-pong-1-1k",
-        "1 KiB each way again and again on one connection.",
-        "closed loop for half of the window, then 1,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 1, bytes: 1 << 10, per_s: 1_000 }),
-    ),
-    workload(
-        "ping-pong-1-16k",
-        "16 KiB each way again and again on one connection.",
-        "closed loop for half of the window, then 500 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 1, bytes: 16 << 10, per_s: 500 }),
-    ),
-    workload(
-        "ping-pong-32-64",
-        "64 bytes each way again and again on 32 connections.",
-        "closed loop for half of the window, then 4,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 32, bytes: 64, per_s: 4_000 }),
-    ),
-    workload(
-        "ping-pong-32-1k",
-        "1 KiB each way again and again on 32 connections.",
-        "closed loop for half of the window, then 4,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 32, bytes: 1 << 10, per_s: 4_000 }),
-    ),
-    workload(
-        "ping-pong-32-16k",
-        "16 KiB each way again and again on 32 connections.",
-        "closed loop for half of the window, then 2,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 32, bytes: 16 << 10, per_s: 2_000 }),
-    ),
-    workload(
-        "ping-pong-512-64",
-        "64 bytes each way again and again on 512 connections.",
-        "closed loop for half of the window, then 4,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 512, bytes: 64, per_s: 4_000 }),
-    ),
-    workload(
-        "ping-pong-512-1k",
-        "1 KiB each way again and again on 512 connections.",
-        "closed loop for half of the window, then 4,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 512, bytes: 1 << 10, per_s: 4_000 }),
-    ),
-    workload(
-        "ping-pong-512-16k",
-        "16 KiB each way again and again on 512 connections.",
-        "closed loop for half of the window, then 2,000 messages/s for its other half",
-        |stage, window| drive(stage, window, Game { connections: 512, bytes: 16 << 10, per_s: 2_000 }),
-    ),
+    row!("ping-pong-1-64", "64 bytes" on "one connection", "1,000": 1, 64, 1_000),
+    row!("ping-pong-1-1k", "1 KiB" on "one connection", "1,000": 1, 1 << 10, 1_000),
+    row!("ping-pong-1-16k", "16 KiB" on "one connection", "500": 1, 16 << 10, 500),
+    row!("ping-pong-32-64", "64 bytes" on "32 connections", "4,000": 32, 64, 4_000),
+    row!("ping-pong-32-1k", "1 KiB" on "32 connections", "4,000": 32, 1 << 10, 4_000),
+    row!("ping-pong-32-16k", "16 KiB" on "32 connections", "2,000": 32, 16 << 10, 2_000),
+    row!("ping-pong-512-64", "64 bytes" on "512 connections", "4,000": 512, 64, 4_000),
+    row!("ping-pong-512-1k", "1 KiB" on "512 connections", "4,000": 512, 1 << 10, 4_000),
+    row!("ping-pong-512-16k", "16 KiB" on "512 connections", "2,000": 512, 16 << 10, 2_000),
 ];
 
 fn drive(stage: &Stage<'_>, window: &mut Window<'_>, game: Game) -> Result<Outcome> {

@@ -14,6 +14,9 @@ use crate::site::Place;
 /// A server that does not listen by then never will.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How much of what a program said is repeated when it ended and should not have.
+const LAST_LINES: usize = 5;
+
 /// A running program; killed on drop.
 #[derive(Debug)]
 pub(super) struct Tool {
@@ -77,7 +80,7 @@ impl Tool {
     pub(super) fn expect_running(&mut self) -> Result<()> {
         let Some(status) = self.child.try_wait()? else { return Ok(()) };
         let (said, complained) = (join(self.says.take()), join(self.complains.take()));
-        bail!("{} in {} ended: {status}\n{said}{complained}", self.program, self.place.name())
+        bail!("{} in {} ended: {status}\n{}{complained}", self.program, self.place.name(), last_lines(&said))
     }
 
     /// Waits for its end; an error when it takes longer than `deadline`.
@@ -114,6 +117,12 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
+/// What is worth repeating of a program that ended: iperf3 says all of its JSON, with its error in the end.
+fn last_lines(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| format!("{line}\n")).collect()
+}
+
 fn join(reader: Option<JoinHandle<String>>) -> String {
     reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
 }
@@ -146,6 +155,12 @@ mod tests {
         assert!(format!("{error:#}").contains("the end of sleep"), "{error:#}");
         let error = Tool::serve(&here(), "ls", "/nonexistent", UNUSED_PORT).unwrap_err();
         assert!(format!("{error:#}").contains("cannot access '/nonexistent'"), "{error:#}");
+    }
+
+    #[test]
+    fn of_much_that_was_said_the_end_is_repeated() {
+        assert_eq!(last_lines("1\n2\n3\n4\n5\n6\n"), "2\n3\n4\n5\n6\n");
+        assert_eq!((last_lines("one").as_str(), last_lines("").as_str()), ("one\n", ""));
     }
 
     #[test]

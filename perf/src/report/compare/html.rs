@@ -7,7 +7,7 @@ use crate::record::figure::Figure;
 use crate::report::html::bars::{self, bar, frame, row};
 use crate::report::html::tables::{change, head, scrolling, spread};
 use crate::report::html::{anchor, document, escape};
-use crate::report::number::number;
+use crate::report::number::{counted, number};
 use crate::report::statistics::{Spread, Verdict};
 
 pub(crate) fn page(before: &Run, after: &Run) -> String {
@@ -56,10 +56,12 @@ fn verdict(workloads: &[Workload<'_>]) -> String {
         return "The two have nothing in common.".to_owned();
     }
     format!(
-        "Of {all} figures that both have, {} are better in B, {} are worse, and {} are no different.",
+        "{} that both have: {} better in B, {} worse, {} no different, {} of too few rounds to tell.",
+        counted(all, "figure"),
         count(Verdict::Better),
         count(Verdict::Worse),
-        count(Verdict::NoDifference)
+        count(Verdict::NoDifference),
+        count(Verdict::TooFewRounds)
     )
 }
 

@@ -6,7 +6,6 @@ use super::caveats::caveats;
 use super::{Row, workloads};
 use crate::record::Run;
 use crate::report::markdown::{head, spread, table};
-use crate::report::number;
 use crate::report::statistics::Verdict;
 
 pub(crate) fn page(before: &Run, after: &Run) -> String {
@@ -49,14 +48,13 @@ fn row(row: &Row<'_>) -> (String, Vec<String>) {
 
 fn change(row: &Row<'_>) -> String {
     let Some(ratio) = row.ratio else { return "–".to_owned() };
-    let interval =
-        ratio.interval.map(|(low, high)| format!(" ({} to {})", number::change(low), number::change(high)));
-    let interval = interval.unwrap_or_default();
+    let (change, interval) = ratio.as_changes();
+    let interval = interval.map_or_else(String::new, |interval| format!(" ({interval})"));
     let word = match ratio.verdict(row.figure.better) {
         Verdict::NoDifference => return format!("no difference{interval}"),
         Verdict::TooFewRounds => "",
         Verdict::Better => ", better",
         Verdict::Worse => ", worse",
     };
-    format!("{}{word}{interval}", number::change(ratio.median))
+    format!("{change}{word}{interval}")
 }

@@ -27,13 +27,7 @@ fn facts(run: &Run) -> String {
     let facts = [
         ("measured", machine.date.clone()),
         ("site", plan.site.clone()),
-        (
-            "plan",
-            format!(
-                "{} rounds of {} s after {} s of warm-up, {} worker threads in each proxy",
-                plan.rounds, plan.seconds, plan.warm_up_seconds, plan.threads
-            ),
-        ),
+        ("plan", plan.in_words()),
         ("kernel", machine.kernel.clone()),
         ("CPU", format!("{} ({})", machine.cpu, machine.cpu_flags.join(" "))),
         ("cores", machine.cores_in_words()),

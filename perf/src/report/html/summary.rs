@@ -170,15 +170,14 @@ fn tile(section: &Section<'_>, at: usize, what: &str, peer: &str) -> Option<Stri
         Verdict::NoDifference => ("even", "no difference"),
         Verdict::TooFewRounds => ("few", "too few rounds"),
     };
-    let interval = ratio.interval.map_or_else(String::new, |(low, high)| {
-        format!(", {} to {}", number::change(low), number::change(high))
-    });
+    let (change, interval) = ratio.as_changes();
+    let interval = interval.map_or_else(String::new, |interval| format!(", {interval}"));
     Some(format!(
         "<a class=\"tile {class}\" href=\"#{}\"><span class=\"what\">{what}</span><span class=\"large\">{}</span>\
          <span class=\"verdict\">{}{word}{interval}</span><span class=\"numbers\">{} against {} {}</span>\
          <span class=\"where\">{}</span></a>\n",
         anchor(&section.note.name),
-        number::change(ratio.median),
+        change,
         mark(verdict),
         number(median("ringway")?),
         number(median(peer)?),

@@ -128,14 +128,9 @@ pub(super) fn ratio(ratio: Option<&Ratio>, figure: &Figure) -> String {
 pub(crate) fn change(ratio: Option<&Ratio>, figure: &Figure) -> String {
     let Some(ratio) = ratio else { return NOTHING.to_owned() };
     let verdict = ratio.verdict(figure.better);
-    let interval = ratio.interval.map_or_else(
-        || "too few rounds".to_owned(),
-        |(low, high)| format!("{} to {}", number::change(low), number::change(high)),
-    );
-    let value = match verdict {
-        Verdict::NoDifference => "no difference".to_owned(),
-        _ => number::change(ratio.median),
-    };
+    let (change, interval) = ratio.as_changes();
+    let interval = interval.unwrap_or_else(|| "too few rounds".to_owned());
+    let value = if verdict == Verdict::NoDifference { "no difference".to_owned() } else { change };
     format!("<td class=\"{}\">{}{value}<small>{interval}</small></td>", verdict_class(verdict), mark(verdict))
 }
 
