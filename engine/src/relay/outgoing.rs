@@ -14,7 +14,7 @@ use crate::uring::Received;
 const MESSAGES_OVER_BUDGET: usize = 2;
 
 /// What counts as a message here.
-const MESSAGE_BYTES: usize = 4 * 1024;
+pub(super) const MESSAGE_BYTES: usize = 4 * 1024;
 
 /// A transfer looks at the budget again after so much: one frame, or a little more where the frame behind it would be a
 /// runt.

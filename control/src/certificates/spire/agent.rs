@@ -26,7 +26,7 @@ pub(super) const PAUSE_MIN: Duration = Duration::from_millis(500);
 
 /// A stream of SVIDs waits up to so long before it is opened: all pods of a node come together, and a burst is what an
 /// agent hangs at. A pod does not notice it.
-const OPENING_PAUSE_MILLIS_MAX: u64 = 100;
+pub(super) const OPENING_PAUSE_MILLIS_MAX: u64 = 100;
 
 /// The largest message that is read, in bytes: the roots of a thousand trust domains are less.
 const AGENT_MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -25,7 +25,7 @@ use crate::waits::until;
 const STREAM_PAUSE_SECONDS_MAX: u64 = 30;
 
 /// The pause before a pod whose containers have not started is looked at again.
-const START_PAUSE_SECONDS: u64 = 2;
+pub(super) const START_PAUSE_SECONDS: u64 = 2;
 
 /// How long an SVID may be missing before it counts as withdrawn: an entry that is deleted and made again may be away
 /// from one sync of the agent to the next, 5 s and more, and an agent that has just started gets the rest of its entries
