@@ -2,24 +2,24 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use engine::engine::{EngineError, Pod};
-use engine::mesh::{
-    Holder, Identity, IpFamilies, LoadBalancing, Locality, NetworkMode, Protocol, Service, ServiceName,
-    Snapshot, TrustDomain, Visibility, Workload,
-};
+use engine::mesh::{Holder, MeshSettings, Service, Snapshot, Workload};
 use engine::observe::{
     Closed, Connection, ConnectionId, Direction, Observation, PodConnections, ResponseFlag, ShardStatistics,
     Traffic,
 };
 use engine::tls::Credentials;
+use proto::workload as message;
 use tokio::sync::Notify;
 
 use crate::environment::{Environment, Machine};
 use crate::local::LocalMesh;
 use crate::plane::DataPlane;
+use crate::xds::interned::Interned;
+use crate::xds::{service, workload};
 
 #[derive(Default)]
 pub(crate) struct StandIn {
@@ -162,51 +162,25 @@ pub(crate) async fn mesh(text: &str) -> Snapshot {
 
 /// A workload of the namespace `shop` in the mesh.
 pub(crate) fn workload(name: &str, cluster: &str) -> Workload {
-    let none = || Arc::<str>::from("");
-    Workload {
-        uid: Arc::from(name),
-        name: Arc::from(name),
-        identity: Identity::new(&TrustDomain::new("cluster.local"), "shop", name),
-        network: none(),
-        ips: Vec::new(),
-        hostname: none(),
-        protocol: Protocol::Hbone,
-        network_mode: NetworkMode::Standard,
-        node: none(),
-        cluster_id: Arc::from(cluster),
-        locality: Locality::default(),
-        workload_name: none(),
-        workload_type: Arc::from("deployment"),
-        canonical_name: none(),
-        canonical_revision: none(),
-        waypoint: None,
-        network_gateway: None,
-        application_tunnel: None,
-        native_tunnel: false,
-        unreadable: None,
-        authorization_policies: Vec::new(),
-        healthy: true,
-        capacity: 1,
-        services: BTreeMap::new(),
-    }
+    let sent = message::Workload {
+        uid: name.to_owned(),
+        name: name.to_owned(),
+        namespace: "shop".to_owned(),
+        service_account: name.to_owned(),
+        tunnel_protocol: message::TunnelProtocol::Hbone.into(),
+        ..message::Workload::default()
+    };
+    let settings = MeshSettings { cluster_id: cluster.into(), ..MeshSettings::default() };
+    workload::read(sent, &mut Interned::new(settings)).unwrap()
 }
 
 /// A service of the namespace `shop`.
 pub(crate) fn service(name: &str) -> Service {
-    let hostname = format!("{name}.shop.svc.cluster.local");
-    Service {
-        name: Arc::from(name),
-        key: ServiceName { namespace: Arc::from("shop"), hostname: Arc::from(hostname) },
-        vips: Vec::new(),
-        cidr_vips: Vec::new(),
-        ports: BTreeMap::new(),
-        subject_alt_names: Vec::new(),
-        waypoint: None,
-        weighted_waypoints: Vec::new(),
-        load_balancing: LoadBalancing::default(),
-        ip_families: IpFamilies::Any,
-        canonical: false,
-        visibility: Visibility::Public,
-        unreadable: None,
-    }
+    let sent = message::Service {
+        name: name.to_owned(),
+        namespace: "shop".to_owned(),
+        hostname: format!("{name}.shop.svc.cluster.local"),
+        ..message::Service::default()
+    };
+    service::read(sent, &mut Interned::new(MeshSettings::default())).unwrap()
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use engine::mesh::{Holder, Identity};
+use engine::mesh::Identity;
 use engine::tls::Suites;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::renewals::{Renewals, entropy};
+use super::renewals::Renewals;
 use super::{CertificateEvent, CertificateSource, Wants};
 use crate::ca::Authority;
 use crate::waits::until;
@@ -37,18 +36,8 @@ impl Embedded {
     }
 
     fn issue(&mut self, identity: Identity, now: Instant) -> CertificateEvent {
-        let holder = Holder { identity: identity.clone(), pod: None };
-        match self.authority.issue(&identity, self.ttl, self.suites) {
-            Ok(credentials) => {
-                let left = credentials.not_after.duration_since(SystemTime::now()).unwrap_or_default();
-                self.renewals.issued(&identity, left, now, entropy());
-                CertificateEvent::Obtained { holder, credentials: Arc::new(credentials) }
-            }
-            Err(error) => {
-                self.renewals.failed(&identity, now, entropy());
-                CertificateEvent::Failed { holder, cause: error.to_string() }
-            }
-        }
+        let answer = self.authority.issue(&identity, self.ttl, self.suites);
+        CertificateEvent::of(identity, answer, &mut self.renewals, now)
     }
 }
 

@@ -8,10 +8,9 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::panic::resume_unwind;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use engine::mesh::{Holder, Identity};
+use engine::mesh::Identity;
 use engine::tls::{Credentials, Suites};
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -22,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::renewals::{Renewals, entropy};
+use super::renewals::Renewals;
 use super::signing::{self, SigningError, SigningKey};
 use super::{CertificateEvent, CertificateSource, Wants};
 use crate::channel::{Called, Dialer, HeaderError, explain};
@@ -97,18 +96,7 @@ impl IstioCa {
     fn take(&mut self, identity: Identity, answer: Result<Credentials, SigningError>) -> CertificateEvent {
         let now = Instant::now();
         self.tell(answer.as_ref().err());
-        let holder = Holder { identity: identity.clone(), pod: None };
-        match answer {
-            Ok(credentials) => {
-                let left = credentials.not_after.duration_since(SystemTime::now()).unwrap_or_default();
-                self.renewals.issued(&identity, left, now, entropy());
-                CertificateEvent::Obtained { holder, credentials: Arc::new(credentials) }
-            }
-            Err(error) => {
-                self.renewals.failed(&identity, now, entropy());
-                CertificateEvent::Failed { holder, cause: error.to_string() }
-            }
-        }
+        CertificateEvent::of(identity, answer, &mut self.renewals, now)
     }
 
     /// A refusal is an answer: the authority is there.

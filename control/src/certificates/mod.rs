@@ -12,15 +12,20 @@ mod spire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use engine::mesh::{Holder, Identity};
 use engine::tls::Credentials;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 pub(crate) use embedded::Embedded;
 pub(crate) use istio_ca::IstioCa;
 pub(crate) use spire::Spire;
+
+use renewals::{Renewals, entropy};
 
 /// Answers that wait for the reconciler. A source that is further ahead waits.
 pub(crate) const CERTIFICATE_EVENTS_MAX: usize = 256;
@@ -48,4 +53,28 @@ pub(crate) trait CertificateSource {
         wants: watch::Receiver<Wants>,
         events: mpsc::Sender<CertificateEvent>,
     ) -> impl Future<Output = Infallible> + Send + 'static;
+}
+
+// === impl CertificateEvent ===
+
+impl CertificateEvent {
+    /// What became of a try for every pod of the identity. When the next is due depends on it.
+    fn of<E: Display>(
+        identity: Identity,
+        answer: Result<Credentials, E>,
+        renewals: &mut Renewals,
+        now: Instant,
+    ) -> Self {
+        match answer {
+            Ok(credentials) => {
+                let left = credentials.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+                renewals.issued(&identity, left, now, entropy());
+                Self::Obtained { holder: Holder::all_of(identity), credentials: Arc::new(credentials) }
+            }
+            Err(error) => {
+                renewals.failed(&identity, now, entropy());
+                Self::Failed { holder: Holder::all_of(identity), cause: error.to_string() }
+            }
+        }
+    }
 }

@@ -12,14 +12,14 @@ use engine::mesh::{Identity, MeshSettings, ServiceName};
 const LOOK_AFTER_TEXTS: usize = 1_024;
 
 #[derive(Debug)]
-pub(super) struct Interned {
+pub(crate) struct Interned {
     settings: MeshSettings,
     texts: HashSet<Arc<str>>,
     look_at: usize,
 }
 
 impl Interned {
-    pub(super) fn new(settings: MeshSettings) -> Self {
+    pub(crate) fn new(settings: MeshSettings) -> Self {
         let texts = HashSet::from([Arc::clone(&settings.cluster_id), Arc::clone(&settings.network)]);
         Self { settings, texts, look_at: LOOK_AFTER_TEXTS }
     }

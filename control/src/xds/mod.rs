@@ -5,17 +5,17 @@
 
 mod client;
 mod codec;
-mod interned;
+pub(crate) mod interned;
 mod node;
 mod policy;
 mod resources;
-mod service;
+pub(crate) mod service;
 mod session;
 #[cfg(test)]
 mod tests;
-mod unread;
+pub(crate) mod unread;
 mod values;
-mod workload;
+pub(crate) mod workload;
 
 use engine::mesh::Snapshot;
 use tokio::sync::mpsc;

@@ -17,7 +17,7 @@ use super::values::{block, gateway, ip, known, ports};
 
 /// Takes over all of it, but for names that no workload can prove; or says what is wrong and gives a service that nobody
 /// is connected to, with the addresses that could be read: otherwise these would be nobody's, and connections plain.
-pub(super) fn read(service: message::Service, interned: &mut Interned) -> Result<Service, Unread<Service>> {
+pub(crate) fn read(service: message::Service, interned: &mut Interned) -> Result<Service, Unread<Service>> {
     if service.hostname.is_empty() {
         return Err("it has no hostname".to_owned().into());
     }

@@ -5,7 +5,7 @@
 /// To leave it out would be to open what it closes: without a policy everybody is let in, and who is not known to want
 /// a tunnel is sent plaintext.
 #[derive(Debug)]
-pub(super) struct Unread<T> {
+pub(crate) struct Unread<T> {
     pub(super) problem: String,
     pub(super) instead: Option<Box<T>>,
 }

@@ -14,7 +14,7 @@ use super::values::{gateway, ip, known, port, ports};
 
 /// Takes over all of it, or says what is wrong and gives a workload that nobody is connected to: to one that is not
 /// known at all connections would be plain. What only describes it may be left out.
-pub(super) fn read(
+pub(crate) fn read(
     workload: message::Workload,
     interned: &mut Interned,
 ) -> Result<Workload, Unread<Workload>> {

@@ -50,6 +50,21 @@ impl Agent {
         )
     }
 
+    /// A client that calls anew when it gets a word.
+    fn client_with_word(&self) -> (Client, mpsc::Receiver<PodEvent>, watch::Sender<()>) {
+        let (mut client, seen, _) = self.client();
+        let (word, anew) = watch::channel(());
+        client.anew = anew;
+        (client, seen, word)
+    }
+
+    /// The connection that stands, and the next after the word.
+    async fn accept_both(&self, word: &watch::Sender<()>) -> (Connection, Connection) {
+        let old = self.accept().await;
+        word.send(()).unwrap();
+        (old, self.accept().await)
+    }
+
     /// The next connection, after its hello.
     async fn accept(&self) -> Connection {
         let accepted = async {
@@ -99,6 +114,17 @@ impl Connection {
         timeout(PATIENCE, self.socket.receive()).await.unwrap().unwrap().message
     }
 
+    async fn expect_ack(&self) {
+        assert_eq!(self.answer().await, [0x0a, 0x00]);
+    }
+
+    /// A request, what it is to the reconciler, and the answer once that has tried it.
+    async fn is_followed(&self, payload: Payload, seen: &mut mpsc::Receiver<PodEvent>, change: &str) {
+        self.request(payload);
+        assert_eq!(tried(seen).await, change);
+        self.expect_ack().await;
+    }
+
     async fn expect_end(&self) {
         let end = timeout(PATIENCE, self.socket.receive()).await.unwrap();
         assert!(matches!(end, Err(PacketError::End)), "{end:?}");
@@ -109,6 +135,14 @@ fn add() -> Payload {
     let info =
         WorkloadInfo { name: "cart-0".into(), namespace: "shop".into(), service_account: "cart".into() };
     Payload::Add(AddWorkload { uid: "1".into(), workload_info: Some(info) })
+}
+
+fn delete() -> Payload {
+    Payload::Del(DelWorkload { uid: "1".into() })
+}
+
+fn snapshot_sent() -> Payload {
+    Payload::SnapshotSent(SnapshotSent {})
 }
 
 /// Runs the client beside the test.
@@ -154,12 +188,8 @@ async fn each_request_is_answered_when_it_was_tried_and_not_before() {
             event.done.send(()).unwrap();
             assert_eq!(answer.await, [0x0a, 0x00]);
         }
-        connection.request(Payload::SnapshotSent(SnapshotSent {}));
-        assert_eq!(tried(&mut seen).await, "all 1");
-        assert_eq!(connection.answer().await, [0x0a, 0x00]);
-        connection.request(Payload::Del(DelWorkload { uid: "1".into() }));
-        assert_eq!(tried(&mut seen).await, "gone 1");
-        assert_eq!(connection.answer().await, [0x0a, 0x00]);
+        connection.is_followed(snapshot_sent(), &mut seen, "all 1").await;
+        connection.is_followed(delete(), &mut seen, "gone 1").await;
     })
     .await;
 }
@@ -227,7 +257,7 @@ async fn an_agent_that_is_not_there_or_goes_is_found_again() {
         let connected = async {
             let connection = agent.accept().await;
             connection.request(add());
-            assert_eq!(connection.answer().await, [0x0a, 0x00]);
+            connection.expect_ack().await;
             connection
         };
         let ((), connection) = tokio::join!(told, connected);
@@ -248,11 +278,9 @@ async fn an_answer_does_not_wait_for_ever() {
         let connection = agent.accept().await;
         connection.request(add());
         let event = seen.recv().await.unwrap();
-        assert_eq!(connection.answer().await, [0x0a, 0x00]);
+        connection.expect_ack().await;
         assert!(event.done.send(()).is_err(), "nobody waits any more");
-        connection.request(Payload::SnapshotSent(SnapshotSent {}));
-        assert_eq!(tried(&mut seen).await, "all 1", "the reconciler goes on");
-        assert_eq!(connection.answer().await, [0x0a, 0x00]);
+        connection.is_followed(snapshot_sent(), &mut seen, "all 1").await;
     })
     .await;
 }
@@ -260,21 +288,13 @@ async fn an_answer_does_not_wait_for_ever() {
 #[tokio::test]
 async fn a_request_that_is_on_its_way_when_the_agent_is_called_anew_is_answered_and_its_pod_stays() {
     let agent = Agent::new();
-    let (mut client, mut seen, _) = agent.client();
-    let (word, anew) = watch::channel(());
-    client.anew = anew;
+    let (client, mut seen, word) = agent.client_with_word();
     beside(client, async {
-        let old = agent.accept().await;
-        word.send(()).unwrap();
-        let new = agent.accept().await;
-        old.request(add());
-        assert_eq!(tried(&mut seen).await, "come 1");
-        assert_eq!(old.answer().await, [0x0a, 0x00]);
+        let (old, new) = agent.accept_both(&word).await;
+        old.is_followed(add(), &mut seen, "come 1").await;
         drop(old);
         // Made before it was acked.
-        new.request(Payload::SnapshotSent(SnapshotSent {}));
-        assert_eq!(tried(&mut seen).await, "all 1");
-        assert_eq!(new.answer().await, [0x0a, 0x00]);
+        new.is_followed(snapshot_sent(), &mut seen, "all 1").await;
     })
     .await;
 }
@@ -283,22 +303,14 @@ async fn a_request_that_is_on_its_way_when_the_agent_is_called_anew_is_answered_
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_goes_when_the_agent_is_called_anew_does_not_come_back_with_its_snapshot() {
     let agent = Agent::new();
-    let (mut client, mut seen, _) = agent.client();
-    let (word, anew) = watch::channel(());
-    client.anew = anew;
+    let (client, mut seen, word) = agent.client_with_word();
     beside(client, async {
-        let old = agent.accept().await;
-        word.send(()).unwrap();
-        let new = agent.accept().await;
-        old.request(Payload::Del(DelWorkload { uid: "1".to_owned() }));
-        assert_eq!(tried(&mut seen).await, "gone 1");
-        assert_eq!(old.answer().await, [0x0a, 0x00]);
+        let (old, new) = agent.accept_both(&word).await;
+        old.is_followed(delete(), &mut seen, "gone 1").await;
         drop(old);
         new.request(add());
-        assert_eq!(new.answer().await, [0x0a, 0x00]);
-        new.request(Payload::SnapshotSent(SnapshotSent {}));
-        assert_eq!(tried(&mut seen).await, "all 0");
-        assert_eq!(new.answer().await, [0x0a, 0x00]);
+        new.expect_ack().await;
+        new.is_followed(snapshot_sent(), &mut seen, "all 0").await;
         // It is enrolled again.
         new.request(add());
         assert_eq!(tried(&mut seen).await, "come 1");
@@ -309,13 +321,9 @@ async fn a_pod_that_goes_when_the_agent_is_called_anew_does_not_come_back_with_i
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_does_not_end_the_connection_before_is_followed_on_the_new_one() {
     let agent = Agent::new();
-    let (mut client, mut seen, _) = agent.client();
-    let (word, anew) = watch::channel(());
-    client.anew = anew;
+    let (client, mut seen, word) = agent.client_with_word();
     beside(client, async {
-        let old = agent.accept().await;
-        word.send(()).unwrap();
-        let new = agent.accept().await;
+        let (old, new) = agent.accept_both(&word).await;
         old.expect_end().await;
         new.request(add());
         assert_eq!(tried(&mut seen).await, "come 1");
