@@ -5,8 +5,9 @@ use super::{Row, Workload, workloads};
 use crate::record::Run;
 use crate::record::figure::Figure;
 use crate::report::html::bars::{self, bar, frame, row};
-use crate::report::html::tables::{change, head, scrolling, spread};
+use crate::report::html::tables::{change, scrolling, spread};
 use crate::report::html::{anchor, document, escape};
+use crate::report::markdown::head;
 use crate::report::number::{counted, number};
 use crate::report::statistics::{Spread, Verdict};
 
@@ -55,13 +56,16 @@ fn verdict(workloads: &[Workload<'_>]) -> String {
     if all == 0 {
         return "The two have nothing in common.".to_owned();
     }
+    let few = match count(Verdict::TooFewRounds) {
+        0 => String::new(),
+        few => format!(", {few} of too few rounds to tell"),
+    };
     format!(
-        "{} that both have: {} better in B, {} worse, {} no different, {} of too few rounds to tell.",
+        "{} that both have: {} better in B, {} worse, {} no different{few}.",
         counted(all, "figure"),
         count(Verdict::Better),
         count(Verdict::Worse),
-        count(Verdict::NoDifference),
-        count(Verdict::TooFewRounds)
+        count(Verdict::NoDifference)
     )
 }
 
@@ -74,15 +78,15 @@ fn section(workload: &Workload<'_>) -> String {
         escape(&workload.note.name),
         escape(&workload.note.title),
         charts(workload),
-        scrolling("both runs", "<th>figure</th><th>A</th><th>B</th><th>change from A to B</th>", &rows)
+        scrolling("both runs", "<th>A</th><th>B</th><th>change from A to B</th>", &rows)
     )
 }
 
 fn line(row: &Row<'_>) -> String {
     format!(
-        "<tr><th>{}</th>{}{}{}{}</tr>\n",
+        "<tr><th>{}<small>{}</small></th>{}{}{}</tr>\n",
         escape(row.target),
-        head(row.figure).replace("<th>", "<td>").replace("</th>", "</td>"),
+        escape(&head(row.figure)),
         spread(Some(&row.before)),
         spread(Some(&row.after)),
         change(row.ratio.as_ref(), row.figure)

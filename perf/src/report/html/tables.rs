@@ -78,7 +78,7 @@ fn table(caption: &str, figures: &[&Figure], rows: &str) -> String {
 }
 
 /// A figure above its column.
-pub(crate) fn head(figure: &Figure) -> String {
+fn head(figure: &Figure) -> String {
     format!("<th>{}<small>{}</small></th>", escape(figure.title), escape(figure.unit))
 }
 
