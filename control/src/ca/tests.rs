@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 use std::thread;
 
-use engine::tls::{Handshake, Progress};
+use engine::tls::{Handshake, Progress, Suite};
 use rcgen::{SignatureAlgorithm, date_time_ymd};
 use tempfile::TempDir;
 
@@ -44,8 +44,8 @@ fn refused(directory: &Path, words: &[&str]) -> CaError {
     error
 }
 
-/// A handshake between two workloads; gives back whom the client saw.
-fn connect(client: &Credentials, server: &Credentials) -> Identity {
+/// A handshake between two workloads; gives back whom the client saw, and what they encrypt with.
+fn connect_by(client: &Credentials, server: &Credentials) -> (Identity, Suite) {
     let mut client = Handshake::client(client).unwrap();
     let mut server = Handshake::server(server).unwrap();
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
@@ -56,7 +56,22 @@ fn connect(client: &Credentials, server: &Credentials) -> Identity {
         panic!("the client has all it needs")
     };
     assert!(matches!(server.advance(&to_server, &mut to_client).unwrap(), Progress::Done(_)));
-    established.peer
+    (established.peer, established.suite)
+}
+
+fn connect(client: &Credentials, server: &Credentials) -> Identity {
+    connect_by(client, server).0
+}
+
+#[test]
+fn tunnels_are_encrypted_with_the_suite_that_is_set() {
+    let directory = directory();
+    let authority = Authority::open(directory.path()).unwrap();
+    for (preferred, second) in [(Suite::Aes128Gcm, Suite::Aes256Gcm), (Suite::Aes256Gcm, Suite::Aes128Gcm)] {
+        let suites = Suites { preferred, second: Some(second) };
+        let issued = authority.issue(&cart(), DAY, suites).unwrap();
+        assert_eq!(connect_by(&issued, &issued), (cart(), preferred));
+    }
 }
 
 #[test]
