@@ -25,7 +25,7 @@ pub(crate) struct RunArguments {
     /// Which workloads, in the order of the report [default: all].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     workloads: Vec<String>,
-    /// A first impression in less than two minutes: few workloads, short windows.
+    /// A first impression in less than two minutes, a minute or so more with a peer: few workloads, short windows.
     #[arg(long, conflicts_with_all = ["full", "smoke"])]
     quick: bool,
     /// For a table that is published: all workloads, long windows.
