@@ -1,6 +1,5 @@
 //! The three listeners in a pod's namespace.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -10,9 +9,6 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Namespace, Port, SocketOptions};
 use crate::engine::{EngineConfig, OriginalSource};
-
-/// The namespace of the thread that writes decides whose it is.
-const MIGRATE_HANDSHAKES: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 /// Connections that wait for accept. The kernel cuts it to `net.core.somaxconn` of the namespace.
 const BACKLOG_MAX: i32 = 4096;
@@ -58,13 +54,6 @@ fn listen_on(
     socket.bind(&wildcard.into())?;
     socket.listen(BACKLOG_MAX)?;
     Ok(socket.into())
-}
-
-/// Lets the kernel give connections that wait at a listener, or are still in their handshake, to another listener of the
-/// same port when it closes, in place of resetting them (`net.ipv4.tcp_migrate_req`, Linux 5.14): the one of the proxy
-/// that comes after us. An error where `/proc/sys` is read-only; what is in its handshake at that moment is then reset.
-pub(crate) fn hand_over_handshakes(namespace: &Namespace) -> io::Result<()> {
-    namespace.enter(|| fs::write(MIGRATE_HANDSHAKES, "1"))
 }
 
 /// The kernel was started without IPv6, or this namespace has it switched off.

@@ -5,11 +5,13 @@
 
 mod accepted;
 mod listener;
+mod migration;
 mod namespace;
 mod socket;
 
 pub(crate) use accepted::{Accepted, Port, local_address};
-pub(crate) use listener::{hand_over_handshakes, listen, may_keep_source};
+pub(crate) use listener::{listen, may_keep_source};
+pub(crate) use migration::Migration;
 pub(crate) use namespace::Namespace;
 pub(crate) use socket::{
     SocketOptions, abort_on_close, packet_bytes, shut_down_write, to_application, to_network, was_reset,

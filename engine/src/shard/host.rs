@@ -16,7 +16,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use super::{Command, Mailbox, Reports, Shard, Tables};
 use crate::engine::EngineConfig;
 use crate::mesh::Snapshot;
-use crate::net::{self, SocketOptions};
+use crate::net::{Migration, SocketOptions};
 use crate::pool::Pool;
 use crate::uring::{Completion, Doorbell, Driver, DriverConfig};
 
@@ -223,10 +223,11 @@ impl Shard {
         // One that has drained before us waits for this.
         self.mailboxes.iter().for_each(|mailbox| mailbox.ring());
         let pods: Vec<_> = self.pods.borrow().values().map(Rc::clone).collect();
+        // Where it can't be had, the listeners close all the same.
+        let migration = self.config.port_reuse.then(Migration::open).and_then(Result::ok);
         for pod in pods {
-            if self.config.port_reuse {
-                // Where it can't be had, the listeners close all the same.
-                let _ = net::hand_over_handshakes(&pod.netns);
+            if let Some(migration) = &migration {
+                let _ = migration.allow(&pod.netns);
             }
             self.close_listeners(&pod);
         }

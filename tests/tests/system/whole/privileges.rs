@@ -1,5 +1,7 @@
 //! The proxy under exactly the privileges that the charts give: uid 0, gid 1337, three capabilities, a root it can't
-//! write to, 8 MiB of locked memory.
+//! write to, nor `/proc/sys`, 8 MiB of locked memory.
+
+use std::time::Duration;
 
 use testkit::authority::Authority;
 use testkit::lab::{Lab, PodSpec};
@@ -12,6 +14,7 @@ use testkit::traffic::{connect, transfer};
 use crate::needs;
 
 const PORT: u16 = 8080;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts the rest of its arguments as the charts' container does. The proxy's files are on the root here, so what it
 /// may not write is everything.
@@ -21,6 +24,7 @@ const CONTAINER: [&str; 6] = [
     "sh",
     "-c",
     r#"mount --make-rprivate / && mount -o remount,bind,ro / &&
+    mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys &&
     exec prlimit --memlock=8388608:8388608 setpriv --regid 1337 --clear-groups --no-new-privs \
         --inh-caps=-all --bounding-set=-all,+net_admin,+sys_admin,+net_raw "$@""#,
     "sh",
@@ -58,4 +62,13 @@ fn the_charts_privileges_suffice() {
     let file = Run::current().unwrap().unique_directory("profile").unwrap().join("cpu.pb");
     super::profile::take(&mesh.lab.nodes()[0], "seconds=1", &file);
     mesh.expect_running().unwrap();
+
+    let migrates = || server.netns.enter(|| std::fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req"));
+    assert_eq!(migrates().unwrap().trim(), "0", "it leaves the pod's settings alone while it serves");
+    assert!(mesh.terminate(1, PATIENCE).unwrap().success());
+    assert_eq!(
+        migrates().unwrap().trim(),
+        "1",
+        "a connection in its handshake is reset when the listeners close"
+    );
 }
