@@ -20,7 +20,12 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts one at `place`.
     pub(crate) fn start(place: &Place) -> Result<Self> {
-        let mut command = place.command(&place.own_program()?);
+        Self::start_program(place, &place.own_program()?)
+    }
+
+    /// The same where it is known what to start there.
+    pub(crate) fn start_program(place: &Place, program: &str) -> Result<Self> {
+        let mut command = place.command(program);
         command.arg("peer").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = place.spawn(&mut command)?;
         let requests = child.stdin.take().context("no pipe to a generator")?;

@@ -117,9 +117,11 @@ impl Site {
         let proxy = plane.drives(proxy);
         let mesh = Mesh::start(lab, MeshOptions { proxy, ..MeshOptions::default() })?;
         let nodes = mesh.lab.nodes().to_vec();
+        let own_program = std::env::current_exe().context("finding this program")?;
         let generator = |pod: &Pod| {
             let enter = format!("--net={}", pod.netns.path().display());
-            Agent::start(&Place::Exec(vec!["nsenter".to_owned(), enter]))
+            let place = Place::Exec(vec!["nsenter".to_owned(), enter]);
+            Agent::start_program(&place, &own_program.to_string_lossy())
         };
         let (mut talker, mut echo) = (generator(&client)?, generator(&server)?);
         echo.tell(&Request::Listen)?;
