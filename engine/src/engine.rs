@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -173,15 +174,19 @@ impl Engine {
             Some(_) => self.remove_pod(&uid).await?,
             None => {}
         }
+        // All of them before the first is told: half of the shards shall not know it.
+        let netns = || pod.netns.as_ref().map(OwnedFd::try_clone).transpose();
+        let namespaces: io::Result<Vec<_>> = self.shards.iter().map(|_| netns()).collect();
+        let namespaces =
+            namespaces.map_err(|cause| failed(format!("no descriptor for its namespace: {cause}")))?;
         let mut answers = Vec::new();
-        for shard in &self.shards {
-            let netns = pod.netns.as_ref().map(OwnedFd::try_clone).transpose();
+        for (shard, netns) in self.shards.iter().zip(namespaces) {
             let spec = PodSpec {
                 uid: Arc::clone(&pod.uid),
                 name: Arc::clone(&pod.name),
                 namespace: Arc::clone(&pod.namespace),
                 service_account: Arc::clone(&pod.service_account),
-                netns: netns.map_err(|cause| failed(format!("no descriptor for its namespace: {cause}")))?,
+                netns,
             };
             let (answer, wait) = Answer::pair();
             shard.mailbox.send(Command::AddPod { pod: spec, answer });
@@ -352,7 +357,7 @@ fn await_all(
     mailboxes.into_iter().collect::<Option<Vec<_>>>().map(Arc::from).ok_or(EngineError::Ended)
 }
 
-fn namespace_id(netns: &OwnedFd) -> std::io::Result<NamespaceId> {
+fn namespace_id(netns: &OwnedFd) -> io::Result<NamespaceId> {
     let stat = nix::sys::stat::fstat(netns)?;
     Ok((stat.st_dev, stat.st_ino))
 }

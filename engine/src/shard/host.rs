@@ -176,7 +176,8 @@ impl Shard {
         let mut tables = self.tables.borrow_mut();
         tables.requested = requested;
         tables.observed = observed;
-        let empty = tables.is_empty() && self.setting_up.get() == 0;
+        // A listener that closes still serves who was connected before.
+        let empty = tables.is_empty() && tables.listeners.is_empty() && self.setting_up.get() == 0;
         drop(tables);
         let mailbox = &self.mailboxes[self.id];
         if empty && !mailbox.is_idle() && self.nothing_comes() {

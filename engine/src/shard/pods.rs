@@ -95,6 +95,8 @@ impl Shard {
         let name =
             PodName { name: spec.name, namespace: spec.namespace, service_account: spec.service_account };
         let pod = Rc::new(LocalPod::new(spec.uid, name, netns, transparent));
+        // Whoever adds it does not know of one that is here: adding that was given up midway.
+        self.cut_pod(&uid, "connection closed because the pod is added anew");
         self.pods.borrow_mut().insert(uid, pod);
         Ok(())
     }
@@ -208,6 +210,11 @@ impl Shard {
 
     fn open_listener(&self, pod: &Rc<LocalPod>, port: Port) -> io::Result<()> {
         let socket = net::listen(&pod.netns, port, &self.config, pod.transparent)?;
+        self.accept_at(pod, port, socket);
+        Ok(())
+    }
+
+    pub(super) fn accept_at(&self, pod: &Rc<LocalPod>, port: Port, socket: OwnedFd) {
         let mut tables = self.tables.borrow_mut();
         let key = tables.listeners.insert(Listener {
             socket,
@@ -218,7 +225,6 @@ impl Shard {
         });
         pod.listeners.borrow_mut().push(key);
         tables.accept(key);
-        Ok(())
     }
 }
 

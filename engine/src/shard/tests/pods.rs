@@ -1,9 +1,10 @@
 //! What becomes of connections when pods come and go, and when the shard drains and ends.
 
+use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::Command;
+use super::super::{Command, PodSpec};
 use super::bench::{Bench, config};
 use crate::engine::EngineConfig;
 use crate::net::Port;
@@ -166,6 +167,39 @@ fn a_drain_waits_for_what_is_being_set_up() {
     assert!(!is_idle_of(&mut bench), "a handshake is under way");
     drop(peer);
     bench.until("the shard has drained", is_idle_of);
+    bench.end();
+}
+
+#[test]
+fn a_drain_waits_for_who_was_connected_when_it_began() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    bench.shard.accept_at(&bench.server, Port::Hbone, listener.into());
+    bench.turn();
+    let peer = TcpStream::connect(address).unwrap();
+    bench.shard.drain();
+    bench.turns(50);
+    assert!(!is_idle_of(&mut bench), "a handshake is under way");
+    drop(peer);
+    bench.until("the shard has drained", is_idle_of);
+    bench.end();
+}
+
+/// As after a panic of the control thread, which forgot that it was about to add it.
+#[test]
+fn a_pod_that_is_added_again_leaves_nothing_of_before() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    bench.shard.accept_at(&bench.server, Port::Hbone, listener.into());
+    bench.turn();
+    let text = || Arc::<str>::from("server");
+    let spec = PodSpec { uid: text(), name: text(), namespace: text(), service_account: text(), netns: None };
+    bench.shard.add_pod(spec).unwrap();
+    bench.until("the listener of before is closed", |bench| bench.is_empty());
+    assert!(bench.server.is_gone());
     bench.end();
 }
 
