@@ -1,17 +1,16 @@
 //! One proxy after another on a node: a rolling update runs the next one beside the one it is to replace.
 //!
 //! Both are on the host's network, so an abstract unix socket named after the agent's, or after the pods file where there
-//! is no agent, tells them of each other. Who
-//! starts connects to it, before anything else of it can be seen: somebody who answers is its *predecessor*, and for
-//! that one it is the *successor*. A proxy with a successor gives up the ports that people and probes ask at, and does
-//! not call the agent again: each connection there ends the one before, and two who insist would never stop. A proxy
-//! whose predecessor no longer follows the agent calls anew, once, since what the other was told meanwhile is not said
-//! again.
+//! is no agent, tells them of each other. Who starts connects to it, before anything else of it can be seen: somebody who
+//! answers is its *predecessor*, and for that one it is the *successor*. A proxy with a successor gives up the ports that
+//! people and probes ask at, and does not call the agent again: each connection there ends the one before, and two who
+//! insist would never stop. A proxy whose predecessor no longer follows the agent calls anew, once, since what the other
+//! was told meanwhile is not said again.
 //!
 //! It runs on a thread of its own: a control thread that begins anew is no reason to be taken for gone.
 
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
@@ -23,7 +22,9 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 use rustix::net::sockopt::socket_peercred;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Builder;
@@ -147,7 +148,7 @@ impl Succession {
 
     /// Waits for the end of the predecessor.
     async fn follow(&self, mut predecessor: UnixStream) {
-        // Its word and its end are the same to us, whichever comes first. A late welcome is neither.
+        // Its word and its end are the same to us, whichever comes first. A welcome is neither.
         let mut word = [0];
         while matches!(predecessor.read(&mut word).await, Ok(1)) && word == [WELCOME] {}
         info!("the proxy before this one takes nothing new any more");
@@ -221,11 +222,12 @@ fn introduce(address: &SocketAddr, word: u8) -> io::Result<StdStream> {
     Ok(other)
 }
 
-/// Waits until the predecessor knows of us: it would take the agent back from us otherwise.
-fn await_welcome(mut predecessor: &StdStream) -> io::Result<()> {
+/// Waits until the predecessor knows of us: it would take the agent back from us otherwise. Its word stays to be read: it
+/// may be another one, of a version that welcomes nobody.
+fn await_welcome(predecessor: &StdStream) -> io::Result<()> {
     predecessor.set_nonblocking(false)?;
     predecessor.set_read_timeout(Some(Duration::from_millis(INTRODUCTION_MS_MAX)))?;
-    let _ = predecessor.read(&mut [0]);
+    let _ = recv(predecessor, &mut [0], RecvFlags::PEEK);
     predecessor.set_nonblocking(true)
 }
 
@@ -288,6 +290,19 @@ mod tests {
         first.resign();
         timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
         assert!(*first.succeeded().borrow(), "it is succeeded for as long as the other lives");
+    }
+
+    /// One of a version that welcomes nobody, and was told to end already.
+    #[tokio::test]
+    async fn a_predecessor_that_only_resigns_is_heard() {
+        let (ours, mut theirs) = StdStream::pair().unwrap();
+        theirs.write_all(&[RESIGNED]).unwrap();
+        await_welcome(&ours).unwrap();
+        let succession = Succession::default();
+        let mut anew = succession.follow_anew();
+        let predecessor = UnixStream::from_std(ours).unwrap();
+        tokio::spawn(async move { succession.follow(predecessor).await });
+        timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
     }
 
     /// A proxy that looks and goes: one that fails at start, and is started again.
