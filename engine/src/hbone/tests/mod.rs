@@ -7,6 +7,7 @@ mod flow_control;
 mod garbage;
 mod h2_client;
 mod h2_server;
+mod late_frames;
 mod leaving;
 mod pair;
 mod peers;
