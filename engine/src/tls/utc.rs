@@ -12,7 +12,7 @@ pub struct Utc(u64);
 // === impl Utc ===
 
 impl Utc {
-    pub fn from_seconds(seconds: u64) -> Self {
+    pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds)
     }
 }
