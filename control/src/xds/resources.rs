@@ -7,12 +7,14 @@
 //! named on the new stream by the time its policies came, is gone; what has a version, and was announced with it, stays
 //! until it is removed by name.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use engine::mesh::{Change, ServiceName, Snapshot};
+
+use crate::turns::Turns;
 
 /// Bytes of the names and versions that a request begins with. Servers in Go take 4 MiB in one message; a server that
 /// is not told a name says it again.
@@ -29,7 +31,8 @@ pub(super) enum Made {
 /// The resources of one type, by name.
 #[derive(Debug, Default)]
 pub(super) struct Resources {
-    by_name: HashMap<Arc<str>, Known>,
+    /// A tree, for it grows by one name at a time: a table of 70,000 is made anew in milliseconds that nobody else gets.
+    by_name: BTreeMap<Arc<str>, Known>,
     /// What goes by other names than its own, and by how many.
     aliases: HashMap<Made, u32>,
     /// Counts the streams.
@@ -54,9 +57,10 @@ impl Resources {
     pub(super) fn begin(&mut self) -> HashMap<String, String> {
         self.stream = self.stream.wrapping_add(1);
         let mut announced = HashMap::new();
-        let mut bytes = 0;
+        let (mut bytes, mut turns) = (0, Turns::begin());
         for versioned in [true, false] {
             for (name, known) in &mut self.by_name {
+                turns.give();
                 if known.version.is_empty() == versioned {
                     continue;
                 }
@@ -122,10 +126,17 @@ impl Resources {
 
     /// The server has said all that it has to say at the beginning of this stream.
     pub(super) fn drop_unnamed(&mut self) -> Vec<Change> {
-        let stream = self.stream;
-        let gone = |known: &Known| known.named_on != stream && !known.announced;
-        let gone: Vec<(Arc<str>, Known)> = self.by_name.extract_if(|_, known| gone(known)).collect();
-        gone.into_iter().filter_map(|(name, known)| self.unnamed(&name, known.made)).collect()
+        let (stream, mut turns) = (self.stream, Turns::begin());
+        let gone = self.by_name.extract_if(.., |_, known| {
+            turns.give();
+            known.named_on != stream && !known.announced
+        });
+        let gone: Vec<(Arc<str>, Known)> = gone.collect();
+        let unnamed = |(name, known): (Arc<str>, Known)| {
+            turns.give();
+            self.unnamed(&name, known.made)
+        };
+        gone.into_iter().filter_map(unnamed).collect()
     }
 
     /// It has one name less; without any it is gone. What an earlier run made may have another name now.
