@@ -17,6 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{any, get, post};
+use engine::tls::Suites;
 use serde_json::Value;
 use tracing::info;
 
@@ -42,6 +43,8 @@ pub(crate) struct Admin {
     /// `NODE_NAME`
     pub(crate) node: Option<Arc<str>>,
     pub(crate) origins: Origins,
+    /// What tunnels may be encrypted with.
+    pub(crate) suites: Suites,
     /// What of the environment is shown.
     pub(crate) config: Arc<Value>,
 }

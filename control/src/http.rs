@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tower::{ServiceExt, service_fn};
 use tracing::debug;
 
@@ -67,6 +67,17 @@ pub(crate) enum Reach {
 /// Marks an answer (as an extension of it) that goes on for as long as somebody reads it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Endless;
+
+/// With every request (as an extension of it): a handler that says so may take as long to begin its answer as the
+/// connection may last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leisure(Arc<AtomicBool>);
+
+impl Leisure {
+    pub(crate) fn take(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Answers requests, for as long as it is polled.
 pub(crate) async fn serve(listener: TcpListener, reach: Reach, router: Router) -> Infallible {
@@ -124,12 +135,25 @@ async fn connection(stream: TcpStream, router: Router, endless: &AtomicBool) {
     }
 }
 
-async fn answer(router: Router, request: Request) -> Response {
-    let answered = timeout(Duration::from_millis(HTTP_ANSWER_MS_MAX), router.oneshot(request));
-    match answered.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(never)) => match never {},
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the proxy is too busy to answer\n").into_response(),
+async fn answer(router: Router, mut request: Request) -> Response {
+    let leisure = Leisure::default();
+    request.extensions_mut().insert(leisure.clone());
+    tokio::select! {
+        answered = router.oneshot(request) => match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        () = late(&leisure) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the proxy is too busy to answer\n").into_response()
+        }
+    }
+}
+
+/// Returns when an answer has not begun for too long.
+async fn late(leisure: &Leisure) {
+    sleep(Duration::from_millis(HTTP_ANSWER_MS_MAX)).await;
+    if leisure.0.load(Ordering::Relaxed) {
+        pending::<()>().await;
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State as Extension;
-use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -36,6 +36,9 @@ use crate::sources::Known;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the answer depends on beside the path, for caches in between.
+const VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 
 /// What a scrape looks at.
 #[derive(Clone)]
@@ -63,7 +66,7 @@ async fn scrape(Extension(sources): Extension<Arc<Sources>>, headers: HeaderMap)
         Err(error) => return error.into_response(),
     };
     let kind = if open_metrics { OPENMETRICS } else { PLAIN };
-    let kind = [(CONTENT_TYPE, HeaderValue::from_static(kind))];
+    let kind = [(CONTENT_TYPE, HeaderValue::from_static(kind)), (VARY, VARIES)];
     match compressed {
         true => (kind, [(CONTENT_ENCODING, HeaderValue::from_static("gzip"))], body).into_response(),
         false => (kind, body).into_response(),

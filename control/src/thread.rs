@@ -279,6 +279,7 @@ impl<P: DataPlane> Work<P> {
                 shutdown: self.shutdown.clone(),
                 node: self.environment.node_name.as_deref().map(Arc::from),
                 origins: Origins::of(&self.environment),
+                suites: self.environment.suites,
                 config: Arc::new(admin::config(&self.environment)),
             }),
         }

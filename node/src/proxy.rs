@@ -16,7 +16,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let environment = Environment::of_process(&machine())?;
     // Kept to the end: it writes out the last lines.
     let _log = logging::init(&environment.log)?;
-    info!(version = env!("CARGO_PKG_VERSION"), shards = environment.engine.shards, "starting");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        shards = environment.engine.shards,
+        tls_suites = %environment.suites,
+        "starting"
+    );
     for warning in &environment.warnings {
         warn!("{warning}");
     }

@@ -131,6 +131,7 @@ pub(crate) fn config(environment: &Environment) -> Value {
         "numWorkerThreads": environment.engine.shards,
         "poolMaxStreamsPerConn": environment.engine.tunnel_streams_max,
         "packetMark": environment.engine.packet_mark,
+        "tlsSuites": environment.suites.in_order().map(|suite| suite.to_string()).collect::<Vec<_>>(),
         "selfTerminationDeadline": format!("{:?}", environment.drain_deadline),
     })
 }

@@ -18,6 +18,7 @@ say who connects to whom: /explain?source=shop/cart&destination=shop/bank:80 (ea
 ";
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Question {
     #[serde(default)]
     source: String,

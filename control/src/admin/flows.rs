@@ -24,6 +24,7 @@ const JSON_LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson")
 const USAGE: &str = "ask for /flows, or for /flows?follow=true to see those that come as well\n";
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wish {
     #[serde(default)]
     follow: bool,

@@ -1,6 +1,7 @@
 //! `POST /logging`: the log filter of the running proxy.
 
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{Method, StatusCode};
 use serde::Deserialize;
 use tracing::info;
@@ -17,12 +18,20 @@ LEVEL is one of off, error, warn, info, debug, trace; TARGET is a part of the pr
 ";
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wish {
     level: Option<String>,
     reset: Option<String>,
 }
 
-pub(super) async fn change(method: Method, Query(wish): Query<Wish>) -> (StatusCode, String) {
+pub(super) async fn change(
+    method: Method,
+    wish: Result<Query<Wish>, QueryRejection>,
+) -> (StatusCode, String) {
+    let wish = match wish {
+        Ok(Query(wish)) => wish,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{}\n{USAGE}", error.body_text())),
+    };
     match live() {
         Some(filter) => answer(&method, &wish, filter),
         None => (StatusCode::SERVICE_UNAVAILABLE, "this process does not log\n".to_owned()),

@@ -4,30 +4,27 @@
 //! makes a profile of them is a thread of its own: that takes a while, and debug information in memory.
 
 mod encoding;
+mod sampling;
 
 use std::convert::Infallible;
-use std::io;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::Extension;
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pprof::{ProfilerGuard, ProfilerGuardBuilder};
+use pprof::ProfilerGuard;
 use serde::Deserialize;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tracing::{info, warn};
 
 use self::encoding::{Timing, encode};
-use crate::aside::AsideError;
+use self::sampling::{SHARED_MEMORY, Turn};
+use crate::aside::{AsideError, aside};
+use crate::http::Leisure;
 
 /// The longest profile: half of what a connection to the admin port may last.
 const PROFILE_SECONDS_MAX: u64 = 300;
@@ -41,15 +38,10 @@ const PROFILE_HZ_MAX: i32 = 1_000;
 /// The same where nothing is said.
 const PROFILE_HZ: i32 = 100;
 
-/// Code that is passed over, since the unwinder may not go through it: itself, the kernel's page of clocks, the loader.
-const NOT_UNWOUND: [&str; 3] = ["libgcc", "vdso", "ld-linux"];
-
-/// In memory, and there in a container with a root that cannot be written to.
-const SHARED_MEMORY: &str = "/dev/shm";
-
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wish {
     #[serde(default = "seconds")]
     seconds: u64,
@@ -60,8 +52,8 @@ pub(super) struct Wish {
 #[derive(Debug, Error)]
 enum ProfileError {
     #[error(
-        "ask for /debug/pprof/profile?seconds=S&frequency=HZ: 1 to {PROFILE_SECONDS_MAX} seconds, 1 to {PROFILE_HZ_MAX} \
-         samples in each"
+        "ask for /debug/pprof/profile?seconds=S&frequency=HZ, with nothing else: 1 to {PROFILE_SECONDS_MAX} seconds, 1 to \
+         {PROFILE_HZ_MAX} samples in each; {PROFILE_SECONDS} and {PROFILE_HZ} if nothing is said"
     )]
     Usage,
     #[error("a profile is being taken already: wait for its end")]
@@ -70,16 +62,28 @@ enum ProfileError {
         "no profile can be taken: {0}; it takes a directory for temporary files (TMPDIR, /tmp or {SHARED_MEMORY})"
     )]
     Unavailable(pprof::Error),
+    #[error("whoever asked for the profile has gone")]
+    Unwanted,
+    #[error(
+        "no profile could be made of what was sampled: {0}; ask again, and report it if that does not help"
+    )]
+    Unmade(pprof::Error),
     #[error(transparent)]
     Aside(#[from] AsideError),
 }
 
-/// `GET /debug/pprof/profile`: answered once it is being taken, sent when it has been. Whoever goes before ends it.
-pub(super) async fn cpu(wish: Result<Query<Wish>, QueryRejection>) -> Response {
+/// `GET /debug/pprof/profile`: answered when it has been taken. Whoever goes before ends it.
+pub(super) async fn cpu(
+    leisure: Option<Extension<Leisure>>,
+    wish: Result<Query<Wish>, QueryRejection>,
+) -> Response {
     let wish = wish.ok().filter(|Query(wish)| wish.is_possible());
     let Some(Query(wish)) = wish else { return ProfileError::Usage.into_response() };
-    match begin(wish).await {
-        Ok(body) => ([(CONTENT_TYPE, OCTETS)], body).into_response(),
+    if let Some(Extension(leisure)) = leisure {
+        leisure.take();
+    }
+    match profile(wish, encoded).await {
+        Ok(profile) => ([(CONTENT_TYPE, OCTETS)], profile).into_response(),
         Err(error) => error.into_response(),
     }
 }
@@ -90,69 +94,42 @@ pub(super) async fn heap() -> (StatusCode, &'static str) {
     (StatusCode::NOT_IMPLEMENTED, reason)
 }
 
-async fn begin(wish: Wish) -> Result<Body, ProfileError> {
-    let (begun, beginning) = oneshot::channel();
-    let (done, profile) = mpsc::channel(1);
-    let (asked, gone) = channel();
-    let work = move || profile_aside(&wish, begun, &gone, &done);
-    thread::Builder::new().name("profiler".to_owned()).spawn(work).map_err(AsideError::from)?;
-    beginning.await.map_err(|_| AsideError::Panicked)??;
-    let stream = ReceiverStream::new(profile).map(move |part| {
-        let _asked = &asked;
-        part
-    });
-    Ok(Body::from_stream(stream))
+/// What is made of the samples. Dropped, it takes no more of them.
+async fn profile(
+    wish: Wish,
+    make: impl FnOnce(&ProfilerGuard<'_>) -> pprof::Result<Vec<u8>> + Send + 'static,
+) -> Result<Vec<u8>, ProfileError> {
+    let (_waiting, gone) = channel();
+    aside("profiler", move || profile_aside(&wish, &gone, make)).await?
 }
 
 fn profile_aside(
     wish: &Wish,
-    begun: oneshot::Sender<Result<(), ProfileError>>,
     gone: &Receiver<Infallible>,
-    done: &mpsc::Sender<io::Result<Bytes>>,
-) {
-    let profiler = match profiler(wish.frequency) {
-        Ok(profiler) => profiler,
-        Err(error) => {
-            let _ = begun.send(Err(error));
-            return;
-        }
-    };
+    make: impl FnOnce(&ProfilerGuard<'_>) -> pprof::Result<Vec<u8>>,
+) -> Result<Vec<u8>, ProfileError> {
+    // It goes last, also in a panic: the profiler wants it until it has stopped.
+    let turn = Turn::take()?;
+    let profiler = turn.profiler(wish.frequency)?;
     info!(seconds = wish.seconds, frequency = wish.frequency, "taking a CPU profile");
-    if begun.send(Ok(())).is_err()
-        || gone.recv_timeout(Duration::from_secs(wish.seconds)) == Err(RecvTimeoutError::Disconnected)
-    {
-        return;
+    if gone.recv_timeout(Duration::from_secs(wish.seconds)) == Err(RecvTimeoutError::Disconnected) {
+        return Err(ProfileError::Unwanted);
     }
-    let profile = profiler.report().build().map(|report| {
-        let timing = Timing {
-            frequency_hz: report.timing.frequency,
-            began: report.timing.start_time,
-            duration: report.timing.duration,
-        };
-        Bytes::from(encode(&report.data, &timing))
-    });
+    let profile = make(&profiler).map_err(ProfileError::Unmade);
     drop(profiler);
     // Debug information of the whole program: nobody needs it until the next one.
     backtrace::clear_symbol_cache();
-    // An error breaks the connection: what was sent of the answer is no profile.
-    let profile = profile.map_err(|error| {
-        warn!(%error, "no CPU profile could be made of what was sampled");
-        io::Error::other(error)
-    });
-    // Whoever asked may be gone meanwhile.
-    let _ = done.blocking_send(profile);
+    profile
 }
 
-fn profiler(frequency: i32) -> Result<ProfilerGuard<'static>, ProfileError> {
-    // The profiler makes a file there whatever it is asked for, and never again tries where it could not.
-    if tempfile::tempfile_in(tempfile::env::temp_dir()).is_err() {
-        let _ = tempfile::env::override_temp_dir(Path::new(SHARED_MEMORY));
-    }
-    let profiler = ProfilerGuardBuilder::default().frequency(frequency).blocklist(&NOT_UNWOUND);
-    profiler.build().map_err(|error| match error {
-        pprof::Error::Running => ProfileError::Running,
-        error => ProfileError::Unavailable(error),
-    })
+fn encoded(profiler: &ProfilerGuard<'_>) -> pprof::Result<Vec<u8>> {
+    let report = profiler.report().build()?;
+    let timing = Timing {
+        frequency_hz: report.timing.frequency,
+        began: report.timing.start_time,
+        duration: report.timing.duration,
+    };
+    Ok(encode(&report.data, &timing))
 }
 
 fn seconds() -> u64 {
@@ -178,8 +155,17 @@ impl IntoResponse for ProfileError {
         let status = match self {
             Self::Usage => StatusCode::BAD_REQUEST,
             Self::Running => StatusCode::CONFLICT,
-            Self::Unavailable(_) | Self::Aside(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unmade(_) | Self::Aside(AsideError::Panicked) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable(_) | Self::Unwanted | Self::Aside(AsideError::NoThread(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         };
+        if status.is_server_error() {
+            warn!(error = %self, "no CPU profile for somebody on the admin port");
+        }
         (status, format!("{self}\n")).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,7 @@ impl Admin {
             node: self.node.as_deref().map(str::to_owned),
             ready: waiting_for.is_empty(),
             waiting_for,
+            tls_suites: self.suites.in_order().map(|suite| suite.to_string()).collect(),
             mesh: mesh(&snapshot),
             control_connections: state
                 .planes

@@ -1,15 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
 use engine::mesh::Snapshot;
-use prost::Message;
-use proto::profile::Profile;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::*;
 use crate::figures::{Questions, channel};
-use crate::http::testing::{ask, send_for_bytes};
+use crate::http::testing::ask;
 use crate::http::{self, Endpoint, Reach};
 use crate::reconciler::Latest;
 use crate::reports::{FlowLine, StatusReport};
@@ -26,6 +24,7 @@ pub(super) fn admin() -> (Admin, Questions) {
         shutdown: Shutdown(watch::Sender::new(false)),
         node: Some("node-1".into()),
         origins: Origins::of(&environment(&[])),
+        suites: environment(&[]).suites,
         config: Arc::new(config(&environment(&[]))),
     };
     (admin, questions)
@@ -45,11 +44,16 @@ async fn paths_and_methods_as_a_table() {
             "GET",
             "/debug/pprof/profile?seconds=0",
             400,
-            "seconds=S&frequency=HZ: 1 to 300 seconds, 1 to 1000 ",
+            "seconds=S&frequency=HZ, with nothing else: 1 to 300 seconds, 1 to 1000 ",
         ),
         ("GET", "/debug/pprof/profile?seconds=301", 400, "1 to 300 seconds"),
         ("GET", "/debug/pprof/profile?frequency=1001", 400, "1 to 300 seconds"),
         ("GET", "/debug/pprof/profile?frequency=often", 400, "1 to 300 seconds"),
+        ("GET", "/debug/pprof/profile?second=1", 400, "with nothing else"),
+        ("GET", "/debug/pprof/profile?seconds=1&hz=1", 400, "with nothing else"),
+        ("POST", "/logging?lvel=debug", 400, "usage: POST /logging"),
+        ("GET", "/flows?folow=true", 400, "/flows?follow=true"),
+        ("GET", "/explain?source=10.0.0.1&destination=10.0.0.2&port=80", 400, "say who connects to whom"),
         ("POST", "/debug/pprof/profile", 405, ""),
         ("GET", "/debug/pprof/heap", 501, "allocator"),
         ("GET", "/flows", 200, ""),
@@ -103,6 +107,7 @@ async fn the_status_tells_what_the_control_thread_knows() {
     assert_eq!(status, 200, "{body}");
     let report: StatusReport = serde_json::from_str(&body).unwrap();
     assert_eq!((report.node.as_deref(), report.ready), (Some("node-1"), false));
+    assert_eq!(report.tls_suites, ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]);
     assert_eq!(report.control_connections[0].name, "zds");
     let open = report.pods[0].open;
     assert_eq!((open.outbound, open.inbound, open.tunnels_out, open.tunnels_in), (3, 4, 1, 2));
@@ -134,33 +139,4 @@ async fn flows_are_followed_until_the_reader_goes() {
         let FlowLine::Flow(flow) = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
         assert_eq!(flow.connection, format!("0-{port}"));
     }
-}
-
-#[tokio::test]
-async fn one_profile_is_taken_at_a_time_and_for_no_longer_than_somebody_waits() {
-    let (admin, _questions) = admin();
-    let router = router(admin);
-    let listener = http::listener(Endpoint::Admin, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(TcpListener::from_std(listener).unwrap(), Reach::Loopback, router.clone()));
-    let mut first = TcpStream::connect(address).await.unwrap();
-    first.write_all(b"GET /debug/pprof/profile?seconds=300 HTTP/1.0\r\n\r\n").await.unwrap();
-    let mut first = BufReader::new(first).lines();
-    let status = first.next_line().await.unwrap().unwrap();
-    assert!(status.contains(" 200 "), "{status}");
-
-    let second = "/debug/pprof/profile?seconds=1&frequency=1000";
-    let (status, text) = ask(&router, "GET", second).await;
-    assert!(status == 409 && text.contains("wait for its end"), "{status}: {text}");
-    drop(first);
-    let profile = loop {
-        let request = format!("GET {second} HTTP/1.0\r\n\r\n");
-        let answer = send_for_bytes(&router, Reach::Loopback, request.as_bytes()).await;
-        if answer.starts_with(b"HTTP/1.0 200 ") {
-            break answer;
-        }
-    };
-    let body = profile.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
-    let profile = Profile::decode(&profile[body..]).unwrap();
-    assert_eq!(profile.period, 1_000_000);
 }

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::routing::get;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::stream::body;
 use super::testing::{ask, send};
@@ -57,6 +58,17 @@ async fn a_silent_connection_is_closed_in_time() {
 async fn an_answer_that_does_not_come_is_given_up() {
     let (status, body) = ask(&router(), "GET", "/never").await;
     assert_eq!((status, body.as_str()), (503, "the proxy is too busy to answer\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_says_so_may_take_longer() {
+    let slow = |Extension(leisure): Extension<Leisure>| async move {
+        leisure.take();
+        sleep(Duration::from_millis(10 * HTTP_ANSWER_MS_MAX)).await;
+        "at last\n"
+    };
+    let router = Router::new().route("/slow", get(slow));
+    assert_eq!(ask(&router, "GET", "/slow").await, (200, "at last\n".to_owned()));
 }
 
 /// An answer that never fits into the socket's buffers; tells when whoever makes it need not go on.

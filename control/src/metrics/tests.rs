@@ -123,11 +123,14 @@ async fn the_format_is_what_the_client_accepts() {
 async fn who_accepts_gzip_gets_it() {
     let plain = scraped(|_| {}, "GET /metrics HTTP/1.0\r\n\r\n").await;
     assert!(!plain.contains("content-encoding"), "{plain}");
+    // A cache in between must not give one answer for the other.
+    let varies = "vary: Accept, Accept-Encoding\r\n";
+    assert!(plain.contains(varies), "{plain}");
     let request = "GET /metrics HTTP/1.0\r\naccept-encoding: deflate, gzip;q=0.8\r\n\r\n";
     let answer = scraped_bytes(|_| {}, request).await;
     let head_bytes = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
     let head = str::from_utf8(&answer[..head_bytes]).unwrap();
-    assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+    assert!(head.contains("content-encoding: gzip\r\n") && head.contains(varies), "{head}");
     assert!(head.contains(&format!("content-type: {PLAIN}\r\n")), "{head}");
     let mut text = String::new();
     GzDecoder::new(&answer[head_bytes..]).read_to_string(&mut text).unwrap();

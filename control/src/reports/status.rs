@@ -10,6 +10,9 @@ pub struct StatusReport {
     pub ready: bool,
     /// What keeps it from being ready.
     pub waiting_for: Vec<String>,
+    /// What tunnels may be encrypted with, the preferred one first.
+    #[serde(default)]
+    pub tls_suites: Vec<String>,
     pub mesh: MeshReport,
     pub control_connections: Vec<PlaneReport>,
     pub pods: Vec<PodReport>,

@@ -33,8 +33,21 @@ impl Default for Suites {
 }
 
 impl Suites {
+    /// All of them, the preferred one first.
+    pub fn in_order(self) -> impl Iterator<Item = Suite> {
+        iter::once(self.preferred).chain(self.second)
+    }
+
     pub(super) fn of_rustls(self) -> Vec<SupportedCipherSuite> {
-        iter::once(self.preferred).chain(self.second).map(Suite::of_rustls).collect()
+        self.in_order().map(Suite::of_rustls).collect()
+    }
+}
+
+/// In their order, separated by commas.
+impl fmt::Display for Suites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.preferred.fmt(f)?;
+        self.second.map_or(Ok(()), |second| write!(f, ",{second}"))
     }
 }
 

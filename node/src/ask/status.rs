@@ -28,6 +28,10 @@ pub(super) fn text(report: &StatusReport) -> String {
         mesh.trust_domain,
         mesh.cluster_id
     );
+    if let [first, others @ ..] = report.tls_suites.as_slice() {
+        let others: String = others.iter().map(|suite| format!(", else {suite}")).collect();
+        let _ = writeln!(text, "tunnels: TLS 1.3 with {first}{others}");
+    }
     let (files, planes): (Vec<_>, Vec<_>) = report.control_connections.iter().partition(|plane| plane.file);
     section(&mut text, "control connections", &planes, |plane| self::plane(plane));
     section(&mut text, "files", &files, |file| self::file(file));
@@ -124,6 +128,7 @@ mod tests {
             node: Some("node-1".to_owned()),
             ready: false,
             waiting_for: vec!["workload proxy manager".to_owned()],
+            tls_suites: vec!["TLS_AES_128_GCM_SHA256".to_owned(), "TLS_AES_256_GCM_SHA384".to_owned()],
             mesh: MeshReport {
                 trust_domain: "cluster.local".to_owned(),
                 cluster_id: "Kubernetes".to_owned(),
@@ -194,6 +199,7 @@ PROBLEM  it rains
   do     take an umbrella
 
 mesh: 3 workloads, 1 service, 0 policies; trust domain cluster.local, cluster Kubernetes
+tunnels: TLS 1.3 with TLS_AES_128_GCM_SHA256, else TLS_AES_256_GCM_SHA384
 
 control connections:
   zds /run/zds.sock: connected for 1m30s

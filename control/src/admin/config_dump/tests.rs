@@ -62,6 +62,7 @@ async fn an_empty_mesh_has_every_key() {
     assert_eq!(dump["version"]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(dump["config"]["localNode"], "node-1");
     assert_eq!(dump["config"]["clusterDomain"], "cluster.local");
+    assert_eq!(dump["config"]["tlsSuites"], json!(["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]));
 }
 
 #[tokio::test]

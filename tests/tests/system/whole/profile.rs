@@ -46,6 +46,10 @@ fn a_profile_under_traffic_names_functions_and_no_connection_fails() {
     let named = |start: &str| profile.string_table.iter().filter(|text| text.starts_with(start)).count();
     let (ours, ciphers) = (named("engine::"), named("aws_lc"));
     assert!(ours > 0 && ciphers > 0, "{} stacks, {ours} functions, {ciphers}", profile.sample.len());
+    let fds = fs::read_dir(format!("/proc/{}/fd", mesh.process(0).pid())).unwrap();
+    let fds = fds.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    let left: Vec<_> = fds.filter(|open| open.to_string_lossy().contains("/.tmp") && open.exists()).collect();
+    assert!(left.is_empty(), "the profiler leaves {left:?}");
     moving.join().unwrap().unwrap();
     let made = steady.finish().unwrap();
     assert!(made.connections > 0);
