@@ -127,16 +127,16 @@ impl Resources {
     /// The server has said all that it has to say at the beginning of this stream.
     pub(super) fn drop_unnamed(&mut self) -> Vec<Change> {
         let (stream, mut turns) = (self.stream, Turns::begin());
-        let gone = self.by_name.extract_if(.., |_, known| {
+        let gone = self.by_name.iter().filter(|(_, known)| {
             turns.give();
             known.named_on != stream && !known.announced
         });
-        let gone: Vec<(Arc<str>, Known)> = gone.collect();
-        let unnamed = |(name, known): (Arc<str>, Known)| {
+        let gone: Vec<Arc<str>> = gone.map(|(name, _)| Arc::clone(name)).collect();
+        let removed = |name: Arc<str>| {
             turns.give();
-            self.unnamed(&name, known.made)
+            self.remove(&name)
         };
-        gone.into_iter().filter_map(unnamed).collect()
+        gone.into_iter().filter_map(removed).collect()
     }
 
     /// It has one name less; without any it is gone. What an earlier run made may have another name now.
