@@ -8,9 +8,6 @@ use testkit::process::wait_until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-perf");
 
-/// Other packets beside the tunnels': what closes connections that were there before.
-const PLAIN_BYTES_MAX: f64 = 4096.0;
-
 /// A moment of ping-pong through these targets; `None` where nobody may make namespaces.
 fn report(name: &str, arguments: &[&str]) -> Option<Value> {
     if !testkit::run::is_root() {
@@ -45,7 +42,7 @@ fn wire(report: &Value, target: &str) -> Option<(f64, f64)> {
 
 fn expect_only_tunnels(report: &Value, target: &str) {
     if let Some((tunnel, plain)) = wire(report, target) {
-        assert!(tunnel > 0.0 && plain <= PLAIN_BYTES_MAX, "{target}: {tunnel} and {plain}");
+        assert!(tunnel > 0.0 && plain == 0.0, "{target}: {tunnel} and {plain}");
     }
 }
 
