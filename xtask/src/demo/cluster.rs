@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Result;
 use testkit::iperf::IperfServer;
 use testkit::lab::{Lab, Pod, PodSpec};
-use testkit::mesh::{Mesh, MeshOptions};
+use testkit::mesh::{Extra, Mesh, MeshOptions};
 use testkit::process::Process;
 use testkit::proxy::{ProxyKind, ProxyOptions};
 
+use super::policy;
 use super::spire::Spire;
 use crate::progress::Progress;
 use crate::workspace::{Profile, binary};
@@ -71,8 +72,9 @@ impl Cluster {
             Some(spire) => spire.serve(proxy),
             None => proxy,
         };
+        let extra = Extra { policies: policy::policies(&cart, &shop), ..Extra::default() };
         let mut mesh =
-            Mesh::start(lab, MeshOptions { kinds: vec![kind; 2], proxy, ..MeshOptions::default() })?;
+            Mesh::start(lab, MeshOptions { kinds: vec![kind; 2], proxy, extra, ..MeshOptions::default() })?;
         if spire.is_some() {
             progress.step("waiting for SPIRE to give each pod its certificate");
             for (at, pod) in [(0, &web), (0, &cart), (1, &shop), (1, &bank)] {

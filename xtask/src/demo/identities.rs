@@ -37,7 +37,7 @@ pub(crate) fn render(cluster: &mut Cluster) -> Result<String> {
 }
 
 /// The value of `name=value` or `name="value"` in a line.
-fn value<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+pub(crate) fn value<'l>(line: &'l str, name: &str) -> Option<&'l str> {
     let start = line.find(&format!("{name}="))? + name.len() + 1;
     let rest = &line[start..];
     match rest.strip_prefix('"') {

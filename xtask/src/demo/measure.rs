@@ -32,9 +32,10 @@ pub(crate) fn render(cluster: &Cluster, progress: &Progress) -> Result<String> {
             &format!("  curl {url:<20} {}, {} B, {milliseconds:.2} ms\n", fetched.status, fetched.body_bytes);
     }
     for streams in [1, 8] {
-        text += &format!("  iperf3 {streams} stream(s), {IPERF_SECONDS} s     ");
+        let said = if streams == 1 { "1 stream".to_owned() } else { format!("{streams} streams") };
+        text += &format!("  iperf3 {said}, {IPERF_SECONDS} s     ");
         for (reverse, way) in [(false, "->"), (true, "<-")] {
-            progress.step(&format!("iperf3, {streams} stream(s) {way}"));
+            progress.step(&format!("iperf3, {said} {way}"));
             let iperf = Iperf { streams, seconds: IPERF_SECONDS, reverse };
             let measured = iperf.run(&web.netns, IpAddr::V4(shop.ipv4))?;
             text += &format!(" {way} {:6.2} Gb/s  ", measured.bits_per_second / 1e9);

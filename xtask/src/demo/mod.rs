@@ -4,6 +4,7 @@ mod cluster;
 mod identities;
 mod keep;
 mod measure;
+mod policy;
 mod spire;
 mod table;
 
@@ -63,33 +64,43 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     tools::require(tools::SYSTEM, if options.no_install { Lack::Report } else { Lack::Install })?;
     if options.proxy == ProxyKind::Ringway {
-        println!("building ringway (release)");
+        println!("building ringway (release): minutes the first time, seconds later");
         workspace::run_cargo(&["build", "--release", "--package", "node"])?;
     }
     // The applications: from the same parts as this program, so there is next to nothing left to build.
+    println!("building the applications of the pods");
     let applications = ["--package", "testkit", "--bin", "testkit-peer", "--no-default-features"];
     workspace::run_cargo(&[&["build"], &applications[..]].concat())?;
     let progress = Progress::new();
     let shown = show(options, &progress);
     progress.done();
-    shown
+    shown?;
+    if !options.keep {
+        run::clear()?;
+        println!("taken down again: both nodes, their pods and all that ran in them");
+    }
+    Ok(())
 }
 
 /// Everything after the build. What was seen is collected first and printed in one piece, on one screen.
 fn show(options: &Options, progress: &Progress) -> Result<()> {
     let mut cluster = Cluster::start(options.proxy, options.spire, progress)?;
     let rows = table::observe(&cluster, progress)?;
+    let denied = policy::observe(&mut cluster, progress)?;
     let screen = [
         cluster.describe(),
-        table::render(&rows),
+        table::render(&rows) + &policy::render(&denied),
         measure::render(&cluster, progress)?,
         identities::render(&mut cluster)?,
     ];
     progress.done();
-    print!("{}", screen.join("\n"));
+    for line in screen.join("\n").lines() {
+        println!("{}", line.trim_end());
+    }
     let broken = rows.iter().filter(|row| !row.is_as_promised()).count();
+    let broken = broken + usize::from(!denied.is_as_promised());
     if broken > 0 {
-        bail!("{broken} row(s) of the enrolment table are not as promised");
+        bail!("of the rows above {broken} are not as promised");
     }
     println!("\nevery row as promised, {:.0} s", progress.seconds());
     if options.keep {
