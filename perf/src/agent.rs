@@ -1,12 +1,19 @@
 //! The runner's end of a load generator.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 
+use crate::interrupt;
 use crate::protocol::{Reply, Request, Tally};
 use crate::site::Place;
+
+/// How long whoever wants us to end may wait until it is noticed, in milliseconds.
+const POLL_MS: u8 = 100;
 
 /// A running `ringway-perf peer`; killed on drop.
 #[derive(Debug)]
@@ -63,11 +70,24 @@ impl Agent {
 
     fn exchange(&mut self, request: &Request) -> Result<Reply> {
         writeln!(self.requests, "{}", serde_json::to_string(request)?)?;
+        self.wait_for_reply()?;
         let mut line = String::new();
         if self.replies.read_line(&mut line)? == 0 {
             bail!("ended: {}", self.child.wait()?);
         }
         serde_json::from_str(&line).with_context(|| format!("it said {line:?}"))
+    }
+
+    /// Returns when there is something to read, or when it has ended. A reply comes in one piece.
+    fn wait_for_reply(&self) -> Result<()> {
+        loop {
+            interrupt::check()?;
+            let mut pipe = [PollFd::new(self.replies.get_ref().as_fd(), PollFlags::POLLIN)];
+            match poll(&mut pipe, POLL_MS) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                ready => return ready.map(drop).context("waiting"),
+            }
+        }
     }
 }
 

@@ -43,6 +43,11 @@ mod tests {
         };
         assert!(Workload::all().all(|workload| is_listed_once(workload.name)), "{page}");
         assert!(Choice::KNOWN.iter().all(|(name, _)| is_listed_once(name)), "{page}");
+        let ztunnel = page.lines().find(|line| line.trim_start().starts_with("ztunnel "));
+        assert!(
+            ztunnel.is_some_and(|line| line.contains("[not available here: ") && line.contains("--peer")),
+            "{page}"
+        );
         assert!(FIGURES.iter().all(|figure| is_listed_once(figure.key)), "{page}");
     }
 }

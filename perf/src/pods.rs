@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use testkit::iperf::{Iperf, IperfServer};
 use testkit::lab::{Lab, Node, Pod, PodSpec};
 use testkit::mesh::config::{self, Extra};
@@ -20,6 +21,10 @@ use testkit::run::Run;
 use testkit::traffic::latency::Latencies;
 
 use crate::machine::Machine;
+use crate::progress::Progress;
+use crate::report;
+use crate::report::number::counted;
+use crate::target::RINGWAY_PATH;
 
 /// Namespaces that the pods take turns in.
 const PLACES: usize = 20;
@@ -30,14 +35,55 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// A proxy that has not called the agent by then never will.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is measured, and beside what.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) ringway: PathBuf,
-    pub(crate) pods: usize,
-    pub(crate) streams: u32,
-    pub(crate) pause: Duration,
-    pub(crate) threads: u32,
+/// More show nothing that these do not, in days instead of minutes.
+const PODS_MAX: usize = 100_000;
+
+/// iperf3 has no more.
+const STREAMS_MAX: u32 = 128;
+
+/// A pause of more is a slip of the finger.
+const PAUSE_MS_MAX: u64 = 60_000;
+
+/// Of fewer pods the p99 is the longest under another name.
+const P99_PODS_MIN: usize = 100;
+
+/// How often somebody who reads a log is told how far it is.
+const NEWS: usize = 10;
+
+#[derive(Args, Debug)]
+pub(crate) struct PodsArguments {
+    /// The ringway to measure.
+    #[arg(long, value_name = "PATH", default_value = RINGWAY_PATH)]
+    ringway: PathBuf,
+    /// Pods that come and go, one after the other.
+    #[arg(long, default_value_t = 500)]
+    pods: usize,
+    /// Bulk streams between two other pods meanwhile.
+    #[arg(long, default_value_t = 8)]
+    streams: u32,
+    /// The pause before each pod.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 40)]
+    pause: u64,
+    /// Worker threads of the proxy.
+    #[arg(long, default_value_t = 2)]
+    threads: u32,
+}
+
+impl PodsArguments {
+    /// An error when nothing could come of it, before anything is started for it.
+    fn expect_measurable(&self) -> Result<()> {
+        let Self { ringway, pods, streams, pause, threads } = self;
+        ensure!((1..=PODS_MAX).contains(pods), "nothing to measure with {pods} pods: give 1 to {PODS_MAX}");
+        ensure!(*streams <= STREAMS_MAX, "{streams} streams: iperf3 has up to {STREAMS_MAX}");
+        ensure!(*pause <= PAUSE_MS_MAX, "a pause of {pause} ms: give up to {PAUSE_MS_MAX}");
+        ensure!(*threads > 0, "a proxy needs a worker thread: --threads 1 or more");
+        ensure!(ringway.is_file(), "there is no {}: build it first", ringway.display());
+        Ok(())
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(self.pause)
+    }
 }
 
 /// What came out.
@@ -62,7 +108,15 @@ struct Site {
     _lab: Lab,
 }
 
-pub(crate) fn run(plan: &Plan) -> Result<Results> {
+pub(crate) fn run(arguments: &PodsArguments) -> Result<()> {
+    arguments.expect_measurable()?;
+    ensure!(testkit::run::is_root(), "network namespaces need root");
+    let machine = Machine::describe()?;
+    let results = measure(arguments)?;
+    report::print(&results.markdown(&machine, arguments))
+}
+
+fn measure(plan: &PodsArguments) -> Result<Results> {
     let mut site = Site::start(plan)?;
     let _server = IperfServer::start(&site.server.netns)?;
     let measured = thread::scope(|scope| {
@@ -80,7 +134,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Results> {
 }
 
 impl Site {
-    fn start(plan: &Plan) -> Result<Self> {
+    fn start(plan: &PodsArguments) -> Result<Self> {
         let mut lab = Lab::new()?;
         let node = lab.add_node()?;
         let client = lab.add_pod(&node, PodSpec::new("client"))?;
@@ -104,12 +158,12 @@ impl Site {
     }
 
     /// The streams, until the last pod has gone for sure; Gb/s.
-    fn bulk(&self, plan: &Plan) -> Result<Option<f64>> {
+    fn bulk(&self, plan: &PodsArguments) -> Result<Option<f64>> {
         if plan.streams == 0 {
             return Ok(None);
         }
         let pods = u32::try_from(plan.pods)?;
-        let seconds = (WARM_UP + plan.pause * pods).as_secs() + 1;
+        let seconds = (WARM_UP + plan.pause() * pods).as_secs() + 1;
         let iperf = Iperf { streams: plan.streams, seconds: u32::try_from(seconds)?, reverse: false };
         let measured = iperf.run(&self.client.netns, self.server.ipv4.into())?;
         ensure!(measured.bytes > 0, "the bulk streams stood still");
@@ -117,24 +171,27 @@ impl Site {
     }
 
     /// Pods, one after the other: how long each waited for its listeners, and for the first connection.
-    fn come_and_go(&self, plan: &Plan) -> Result<(Latencies, Latencies)> {
+    fn come_and_go(&self, plan: &PodsArguments) -> Result<(Latencies, Latencies)> {
         let (mut listening, mut accepted) = (Vec::new(), Vec::new());
+        let mut progress = Progress::with_news(plan.pods, NEWS);
         for number in 0..plan.pods {
             let place = &self.places[number % self.places.len()];
             let pod = Announcement::of(place)?;
-            thread::sleep(plan.pause);
+            thread::sleep(plan.pause());
             let begin = Instant::now();
             self.connection.add(&pod)?.expect_ack()?;
             listening.push(begin.elapsed());
             place.netns.enter(first_connection).context("the first connection")?;
             accepted.push(begin.elapsed());
             self.connection.del(&pod.uid)?.expect_ack()?;
+            progress.done("pods came and went");
         }
+        progress.finish();
         Ok((Latencies::new(listening), Latencies::new(accepted)))
     }
 }
 
-fn start_proxy(plan: &Plan, node: &Node, directory: &std::path::Path) -> Result<Process> {
+fn start_proxy(plan: &PodsArguments, node: &Node, directory: &std::path::Path) -> Result<Process> {
     let options = ProxyOptions {
         ringway: Some(plan.ringway.clone()),
         worker_threads: plan.threads,
@@ -161,29 +218,55 @@ fn first_connection() -> Result<()> {
 
 impl Results {
     /// The page.
-    pub(crate) fn markdown(&self, machine: &Machine, plan: &Plan) -> String {
+    pub(crate) fn markdown(&self, machine: &Machine, plan: &PodsArguments) -> String {
         let streams = match self.gigabits_per_second {
             None => "no other traffic".to_owned(),
+            Some(gigabits) if plan.streams == 1 => format!("a bulk stream at {gigabits:.1} Gb/s"),
             Some(gigabits) => format!("{} bulk streams at {gigabits:.1} Gb/s together", plan.streams),
         };
+        let columns = columns(self.listening.count());
         let row = |what: &str, times: &Latencies| {
-            let [median, p99, longest] =
-                [50.0, 99.0, 100.0].map(|percent| times.percentile(percent).as_secs_f64() * 1e3);
-            format!("| {what} | {median:.2} | {p99:.2} | {longest:.2} |\n")
+            let cell = |(_, percent): &(&str, f64)| {
+                format!(" {:.2} |", times.percentile(*percent).as_secs_f64() * 1e3)
+            };
+            format!("| {what} |{}\n", columns.iter().map(cell).collect::<String>())
         };
+        let heads: String = columns.iter().map(|(head, _)| format!(" {head} |")).collect();
         format!(
-            "{}, {}, {} cores, {}, load average {} before\n\n{} pods, one every {} ms, {streams}, {} worker threads\n\n\
-             | from the add to | median ms | p99 ms | longest ms |\n|---|---|---|---|\n{}{}",
+            "{}, {}, {} cores, {}, load average {} before\n\n{}, one every {} ms, {streams}, {}\n\n\
+             | from the add to |{heads}\n|---|{}\n{}{}",
             machine.date,
             machine.cpu,
             machine.cores_used.len(),
             machine.kernel,
             machine.load_average,
-            self.listening.count(),
-            plan.pause.as_millis(),
-            plan.threads,
+            counted(self.listening.count(), "pod"),
+            plan.pause,
+            counted(plan.threads as usize, "worker thread"),
+            "---|".repeat(columns.len()),
             row("listening (the ack)", &self.listening),
             row("the first connection taken", &self.accepted),
         )
+    }
+}
+
+/// What can be said of so many: one has no median, and few have no p99.
+fn columns(pods: usize) -> Vec<(&'static str, f64)> {
+    let all =
+        [("median ms", 50.0, 2), ("p99 ms", 99.0, P99_PODS_MIN), ("longest ms", 100.0, 2), ("ms", 100.0, 1)];
+    let said = all.into_iter().filter(|&(_, _, at_least)| pods >= at_least && (pods == 1) == (at_least == 1));
+    said.map(|(head, percent, _)| (head, percent)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_column_says_what_another_says() {
+        let heads = |pods| columns(pods).iter().map(|(head, _)| *head).collect::<Vec<_>>();
+        assert_eq!(heads(1), ["ms"]);
+        assert_eq!(heads(3), ["median ms", "longest ms"]);
+        assert_eq!(heads(100), ["median ms", "p99 ms", "longest ms"]);
     }
 }

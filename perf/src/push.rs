@@ -10,7 +10,6 @@ mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -20,18 +19,21 @@ use testkit::lab::{Node, Pod};
 use testkit::mesh::{Mesh, MeshOptions, two_pods};
 use testkit::planes::resources::{of_large_cluster, pod};
 use testkit::planes::xds_server::XdsServer;
-use testkit::process::wait_until;
 use testkit::proxy::ProxyOptions;
 use testkit::shell;
 
 use self::rounds::{Round, Window};
 use self::turns::Turns;
 use crate::agent::Agent;
+use crate::interrupt::{self, Interrupted, wait_until};
 use crate::machine::Machine;
+use crate::progress::Progress;
 use crate::protocol::{Latency, Load, MESSAGE_BYTES, Request};
 use crate::record::expect_rounds;
 use crate::report;
+use crate::report::number::counted;
 use crate::site::Place;
+use crate::target::RINGWAY_PATH;
 
 /// How long the ping-pong runs before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -42,11 +44,15 @@ const PUSH_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a push costs is seen within seconds; longer is a slip of the finger.
 const SECONDS_MAX: u64 = 600;
 
+/// The addresses that the server has for them: one of 11.0.0.0/8 each; and far more than any cluster has.
+const WORKLOADS_MAX: usize = 1_000_000;
+
 #[derive(Args, Debug)]
 pub(crate) struct PushArguments {
     /// The ringway to measure.
-    #[arg(long, value_name = "PATH", default_value = "target/release/ringway")]
+    #[arg(long, value_name = "PATH", default_value = RINGWAY_PATH)]
     ringway: PathBuf,
+    /// How many the server names at once.
     #[arg(long, default_value_t = 70_000)]
     workloads: usize,
     /// How long the ping-pong is left alone, and how long it runs beside a push.
@@ -57,6 +63,25 @@ pub(crate) struct PushArguments {
     /// Worker threads of each proxy.
     #[arg(long, default_value_t = 2)]
     threads: u32,
+}
+
+impl PushArguments {
+    /// An error when nothing could come of it, before anything is started for it.
+    fn expect_measurable(&self) -> Result<()> {
+        let Self { ringway, workloads, seconds, rounds, threads } = self;
+        expect_rounds(*rounds)?;
+        ensure!(
+            (1..=WORKLOADS_MAX).contains(workloads),
+            "nothing to push with {workloads} workloads: give 1 to {WORKLOADS_MAX}"
+        );
+        ensure!(
+            (1..=SECONDS_MAX).contains(seconds),
+            "nothing to measure in {seconds} seconds: give 1 to {SECONDS_MAX}"
+        );
+        ensure!(*threads > 0, "a proxy needs a worker thread: --threads 1 or more");
+        ensure!(ringway.is_file(), "there is no {}: build it first", ringway.display());
+        Ok(())
+    }
 }
 
 /// Two pods on two nodes that talk. Processes end before the namespaces they are in.
@@ -72,25 +97,35 @@ struct Site {
 }
 
 pub(crate) fn run(arguments: &PushArguments) -> Result<()> {
+    interrupt::watch()?;
+    arguments.expect_measurable()?;
     ensure!(testkit::run::is_root(), "network namespaces need root");
-    expect_rounds(arguments.rounds)?;
-    ensure!(
-        (1..=SECONDS_MAX).contains(&arguments.seconds),
-        "nothing to measure in {} seconds: give 1 to {SECONDS_MAX}",
-        arguments.seconds
-    );
-    ensure!(arguments.threads > 0, "a proxy needs a worker thread: --threads 1 or more");
     let Machine { date, kernel, cpu, cores, load_average, .. } = Machine::describe()?;
     report::print(&format!("{date}, {cpu}, {cores} cores, {kernel}, load {load_average}\n\n"))?;
-    let rounds = (0..arguments.rounds)
-        .map(|number| round(arguments, number).with_context(|| format!("round {number}")))
-        .collect::<Result<Vec<_>>>()?;
-    report::print(&rounds::report(&rounds))
+    let mut progress = Progress::new(arguments.rounds);
+    let mut rounds = Vec::new();
+    while rounds.len() < arguments.rounds && !interrupt::is_asked() {
+        let number = rounds.len();
+        match round(arguments, number).with_context(|| format!("round {}", number + 1)) {
+            Ok(round) => {
+                progress.done(&round.headline());
+                rounds.push(round);
+            }
+            Err(error) if !interrupt::is_asked() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    progress.finish();
+    ensure!(!rounds.is_empty(), "{Interrupted} before a round was whole");
+    report::print(&rounds::report(&rounds))?;
+    let (whole, planned) = (rounds.len(), counted(arguments.rounds, "round"));
+    ensure!(whole == arguments.rounds, "this run was cut short: {whole} of {planned} were measured");
+    Ok(())
 }
 
 fn round(arguments: &PushArguments, number: usize) -> Result<Round> {
     let mut site = Site::start(arguments)?;
-    thread::sleep(WARM_UP);
+    interrupt::sleep(WARM_UP)?;
     let (alone, beside, took);
     if number.is_multiple_of(2) {
         alone = site.alone(arguments)?;
@@ -136,7 +171,7 @@ impl Site {
     fn alone(&mut self, arguments: &PushArguments) -> Result<Window> {
         let before = Turns::of(&self.nodes)?;
         self.talker.tell(&Request::Begin)?;
-        thread::sleep(Duration::from_secs(arguments.seconds));
+        interrupt::sleep(Duration::from_secs(arguments.seconds))?;
         self.end_window(&before)
     }
 
@@ -155,7 +190,7 @@ impl Site {
                 Ok((proxy.lines_with(&["the mesh has changed"]).len() >= 2).then_some(()))
             })?;
         }
-        thread::sleep(Duration::from_secs(arguments.seconds).saturating_sub(begin.elapsed()));
+        interrupt::sleep(Duration::from_secs(arguments.seconds).saturating_sub(begin.elapsed()))?;
         Ok((self.end_window(&before)?, took))
     }
 

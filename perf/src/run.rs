@@ -1,13 +1,14 @@
 //! `ringway-perf run`: what the command line asks for, made into an order, measured, and written down.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
+use crate::interrupt;
 use crate::measure::{self, Order, cpu, syscalls};
 use crate::record::Plan;
 use crate::report::{self, Files};
 use crate::site::Layout;
-use crate::target::{Choice, Peer, RingwayBuild};
+use crate::target::{Choice, Peer, RINGWAY_PATH, RingwayBuild};
 use crate::workload::Workload;
 
 #[derive(Args, Debug)]
@@ -16,7 +17,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NAME=PATH")]
     peer: Vec<Peer>,
     /// A ringway to measure, by path or by revision (rev:REV, which is built); as often as you like, NAME= before it.
-    #[arg(long, value_name = "[NAME=]PATH", default_value = "target/release/ringway")]
+    #[arg(long, value_name = "[NAME=]PATH", default_value = RINGWAY_PATH)]
     ringway: Vec<RingwayBuild>,
     /// Which of direct, plain, sealed, haproxy, wireguard, ztunnel, ringway, in the order of the report [default: all that
     /// there are].
@@ -144,6 +145,7 @@ impl Preset {
 }
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
+    interrupt::watch()?;
     let needs_root = arguments.layout.endpoints.is_none();
     ensure!(!needs_root || testkit::run::is_root(), "network namespaces need root");
     if let Some(reason) = arguments.layout.unavailable() {
@@ -156,7 +158,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let mut order = order(arguments)?;
     let run = measure::run(&mut order)?;
     arguments.files.write(&run)?;
-    report::print(&report::markdown(&run))
+    report::print(&report::markdown(&run))?;
+    // Last, where it is seen: the page may be long.
+    run.cut_short_in_words().map_or(Ok(()), |said| bail!(said))
 }
 
 fn order(arguments: &RunArguments) -> Result<Order> {

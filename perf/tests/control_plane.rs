@@ -15,6 +15,8 @@ fn measure(name: &str, arguments: &[&str]) -> Option<String> {
     let output = output.expect("invariant: cargo built the program for this test");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
+    // How far it is.
+    assert!(["1/1 p99.9 ", "3/3 pods "].iter().any(|news| errors.contains(news)), "{errors}");
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -22,8 +24,30 @@ fn measure(name: &str, arguments: &[&str]) -> Option<String> {
 fn a_push_is_measured_with_and_without() {
     let push = ["push", "--workloads", "100", "--rounds", "1", "--seconds", "1"];
     let Some(page) = measure("a_push_is_measured_with_and_without", &push) else { return };
+    assert!(page.contains("| | one round |\n"), "{page}");
     for row in ["p50 alone", "p99.9 beside", "longest turn beside", "push, ms", "peak RSS"] {
         assert!(page.contains(row), "{row}: {page}");
+    }
+}
+
+#[test]
+fn what_could_not_be_measured_is_said_at_once() {
+    for (arguments, fault) in [
+        (&["push", "--workloads", "0"][..], "nothing to push with 0 workloads"),
+        (&["push", "--rounds", "0"], "nothing to measure in 0 rounds"),
+        (&["push", "--seconds", "0"], "nothing to measure in 0 seconds"),
+        (&["push", "--threads", "0"], "needs a worker thread"),
+        (&["push", "--ringway", "/nonexistent"], "there is no /nonexistent: build it first"),
+        (&["pods", "--pods", "0"], "nothing to measure with 0 pods"),
+        (&["pods", "--threads", "0"], "needs a worker thread"),
+        (&["pods", "--streams", "129"], "iperf3 has up to 128"),
+        (&["pods", "--ringway", "/nonexistent"], "there is no /nonexistent: build it first"),
+    ] {
+        let output = Command::new(PROGRAM).args(arguments).output();
+        let output = output.expect("invariant: cargo built the program for this test");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && errors.contains(fault), "{arguments:?}: {errors}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
     }
 }
 
@@ -31,7 +55,7 @@ fn a_push_is_measured_with_and_without() {
 fn pods_that_come_are_measured() {
     let pods = ["pods", "--pods", "3", "--streams", "1"];
     let Some(page) = measure("pods_that_come_are_measured", &pods) else { return };
-    for figure in ["listening", "first connection"] {
+    for figure in ["3 pods, one every 40 ms, a bulk stream at", "| median ms | longest ms |", "listening"] {
         assert!(page.contains(figure), "{figure}: {page}");
     }
 }

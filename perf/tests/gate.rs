@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-perf");
 
 /// The ringway that was built beside the program under test.
@@ -60,6 +62,20 @@ fn a_build_that_was_slowed_on_purpose_fails() {
     let allowed = ["throughput_gbps", "cpu_s_per_gb", "rss_mb"].map(|key| format!("--threshold={key}=99"));
     let lenient = gate(&[&["--recorded", &json], &allowed.each_ref().map(String::as_str)[..]].concat());
     assert_eq!(lenient.status.code(), Some(0), "{}", text(&lenient.stdout));
+    // Of three rounds nobody can tell, which is no loss and no pass.
+    let report = fs::read(&json).expect("invariant: the gate wrote it");
+    let mut report: Value = serde_json::from_slice(&report).expect("invariant: what it writes is JSON");
+    let samples = report["samples"].as_array_mut().expect("invariant: samples are a list");
+    samples.retain(|sample| sample["round"].as_u64() < Some(3));
+    report["cut_short"] = serde_json::json!({ "whole_rounds": 3 });
+    fs::write(&json, report.to_string()).expect("invariant: the directory is ours");
+    let few = gate(&["--recorded", &json]);
+    assert_eq!(few.status.code(), Some(2), "{}", text(&few.stdout));
+    assert!(
+        text(&few.stderr).contains("no verdict: 3 of 5 rounds can't show a loss"),
+        "{}",
+        text(&few.stderr)
+    );
     fs::remove_dir_all(&directory).expect("invariant: it was just made");
 }
 
@@ -69,6 +85,8 @@ fn what_can_not_be_judged_is_an_error_of_its_own() {
         (&["--recorded", "/nonexistent.json"][..], "/nonexistent.json"),
         (&["--base", "main", "--threshold", "speed=3"][..], "speed"),
         (&["--rounds", "5"][..], "--base"),
+        (&["--base", "HEAD", "--rounds", "4"][..], "fewer than 5 rounds"),
+        (&["--base-binary", "/bin/true", "--workloads", "none"][..], "no workload is called \"none\""),
     ] {
         let output = gate(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

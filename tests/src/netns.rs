@@ -4,6 +4,7 @@
 //! always means on a thread made for it, which ends in the namespace it entered: nothing has to be restored.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::{self, JoinHandle};
@@ -61,9 +62,10 @@ impl Netns {
         self.enter(|| thread::spawn(work))
     }
 
-    /// Starts a process inside.
+    /// Starts a process inside, in a group of its own: a Ctrl-C at the terminal is for who started it, who ends it in turn.
     pub fn spawn_process(&self, command: &mut Command) -> Result<Child> {
-        self.enter(|| command.spawn()).with_context(|| format!("{command:?} in {}", self.name))
+        self.enter(|| command.process_group(0).spawn())
+            .with_context(|| format!("{command:?} in {}", self.name))
     }
 
     /// Runs a command inside to its end; its standard output when it succeeded.

@@ -148,7 +148,9 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find(|line| line.starts_with(field));
         let value = line.and_then(|line| line.split_whitespace().nth(1));
-        value.with_context(|| format!("no {field} of {}", self.name))?.parse().context(field.to_owned())
+        // A process that has ended keeps its place here until it is waited for, and has no memory.
+        let Some(value) = value else { bail!("{} has ended\n{}", self.name, self.last_words()) };
+        value.parse().context(field.to_owned())
     }
 
     fn last_words(&self) -> String {

@@ -95,6 +95,13 @@ impl Run {
     }
 }
 
+/// Removes what this process's run has made so far, whoever uses it. Without a run there is nothing to remove.
+pub fn clear() -> Result<()> {
+    let pid = std::process::id();
+    let was_begun = directory_of(pid).exists();
+    if was_begun { remove(pid) } else { Ok(()) }
+}
+
 /// Removes what runs whose process is dead left behind; `kept` ones only on demand. The number of runs removed.
 pub fn sweep(kept: bool) -> Result<usize> {
     let mut removed = 0;
@@ -103,14 +110,18 @@ pub fn sweep(kept: bool) -> Result<usize> {
         let is_kept = directory.join(KEPT).exists();
         let is_alive = Path::new("/proc").join(pid.to_string()).exists();
         if is_kept && kept || !is_kept && !is_alive {
-            let prefix = format!("{PREFIX}{pid}-");
-            let mut shell = Command::new("sh");
-            shell.args(["-c", REMOVE, "sh", &prefix]).arg(&directory);
-            crate::shell::output(&mut shell)?;
+            remove(pid)?;
             removed += 1;
         }
     }
     Ok(removed)
+}
+
+/// What the run of `pid` made. In a group of its own: Ctrl-C is for the program, not for what cleans up after it.
+fn remove(pid: u32) -> Result<()> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", REMOVE, "sh", &format!("{PREFIX}{pid}-")]).arg(directory_of(pid)).process_group(0);
+    crate::shell::output(&mut shell).map(drop)
 }
 
 /// The pids of all runs that left a directory or a namespace.

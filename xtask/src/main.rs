@@ -37,11 +37,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Command::parse()) {
+    let command = Command::parse();
+    // Of the gate 1 means a loss, so what failed before it is something else.
+    let status = if matches!(command, Command::Perf(_)) { perf::EXIT_NOT_MEASURED } else { 1 };
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
     }
 }
@@ -50,7 +53,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
-        Command::Perf(options) => perf::run(&options),
+        Command::Perf(options) => match perf::run(&options)? {},
         Command::Tidy { fix } => tidy::run(&workspace::root(), fix),
         Command::Instructions(options) => instructions::run(&options),
         Command::InstallTools => {

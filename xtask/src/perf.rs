@@ -1,15 +1,20 @@
 //! `cargo xtask perf`: builds what is measured and the harness that measures it, and hands over to it.
 
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::tools::{self, Lack};
 use crate::workspace::{self, Profile};
 
 /// Where the short way puts its report, below the target directory.
 const REPORT_DIRECTORY: &str = "target/perf";
+
+/// The exit status when it came to no measurement, as ringway-perf's gate has it.
+pub(crate) const EXIT_NOT_MEASURED: u8 = 2;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -24,7 +29,8 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// Returns only when something is wrong before anything is measured.
+pub(crate) fn run(options: &Options) -> Result<Infallible> {
     let lack = if options.no_install { Lack::Report } else { Lack::Install };
     tools::require(tools::MEASURING, lack)?;
     tools::offer(lack);
@@ -32,11 +38,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     build(profile)?;
     let mut harness = Command::new(workspace::binary(profile, "ringway-perf")?);
     harness.args(arguments(options)?).current_dir(workspace::root());
-    let status = harness.status().context("starting ringway-perf")?;
-    if !status.success() {
-        bail!("ringway-perf: {status}");
-    }
-    Ok(())
+    // In place of this process: its exit status is the command's, and a signal reaches nobody else.
+    Err(harness.exec()).context("starting ringway-perf")
 }
 
 fn build(profile: Profile) -> Result<()> {

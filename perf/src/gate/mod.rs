@@ -8,10 +8,13 @@ mod page;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
+use crate::interrupt;
+use crate::limits;
 use crate::measure::{self, Order, profile};
 use crate::record::{Plan, Run, file};
 use crate::report::{self, Files};
@@ -35,6 +38,7 @@ const WORKLOADS: [&str; 5] = ["bulk", "bulk-reverse", "ping-pong-32-64", "mixed-
 const PROFILES_MAX: usize = 2;
 
 #[derive(Args, Debug)]
+#[command(after_help = EXIT_STATUSES)]
 pub(crate) struct GateArguments {
     /// The revision to compare with; it is built.
     #[arg(long, value_name = "REV", required_unless_present_any = ["recorded", "base_binary"])]
@@ -71,18 +75,41 @@ pub(crate) struct GateArguments {
     files: Files,
 }
 
-/// Whether the build passed.
+/// Whether the build passed. That it could not be told is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
     Lost,
 }
 
-pub(crate) fn run(arguments: &GateArguments) -> Result<Outcome> {
+/// What a script reads: an exit status of its own for each way in which the gate can end.
+pub(crate) const EXIT_STATUSES: &str = "Exit status:
+    0  no loss
+    1  a loss that is sure and matters
+    2  it could not be told: wrong arguments, a build or a measurement that failed, too few rounds
+  130  ended by a signal: no verdict";
+
+const EXIT_LOST: u8 = 1;
+const EXIT_UNTOLD: u8 = 2;
+
+/// Runs it and says how it ended.
+pub(crate) fn status(arguments: &GateArguments) -> ExitCode {
+    match limits::raise_open_files().and_then(|()| run(arguments)) {
+        Ok(Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(Outcome::Lost) => ExitCode::from(EXIT_LOST),
+        Err(error) => {
+            eprintln!("ringway-perf: {error:#}");
+            if interrupt::is_asked() { interrupt::exit_code() } else { ExitCode::from(EXIT_UNTOLD) }
+        }
+    }
+}
+
+fn run(arguments: &GateArguments) -> Result<Outcome> {
     let thresholds: Thresholds = arguments.threshold.iter().copied().collect();
     if let Some(recorded) = &arguments.recorded {
         return conclude(&file::read(recorded)?, &thresholds, None);
     }
+    interrupt::watch()?;
     ensure!(testkit::run::is_root(), "network namespaces need root");
     ensure!(
         arguments.layout.endpoints.is_none(),
@@ -151,6 +178,15 @@ fn conclude(run: &Run, thresholds: &Thresholds, order: Option<&Order>) -> Result
     let changes = judge(run, BASE, HEAD, thresholds);
     ensure!(!changes.is_empty(), "this run has no figure that the gate judges");
     report::print(&page::table(run, &changes))?;
+    let is_live = order.is_some();
+    if let Some(said) = run.cut_short_in_words().filter(|_| is_live) {
+        bail!("no verdict: {said}");
+    }
+    ensure!(
+        changes.iter().any(|change| change.judgement != Judgement::TooFewRounds),
+        "no verdict: {} can't show a loss, {ROUNDS_MIN} are the least",
+        run.rounds_in_words()
+    );
     let lost: BTreeSet<&str> = lost(&changes).map(|change| change.workload.as_str()).collect();
     if let Some(order) = order {
         for name in lost.iter().take(PROFILES_MAX) {

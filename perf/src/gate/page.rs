@@ -7,7 +7,8 @@ use super::judgement::{Change, Judgement};
 use super::{BASE, HEAD};
 use crate::measure::profile::Profile;
 use crate::record::Run;
-use crate::report::number::{counted, number};
+use crate::report::noise;
+use crate::report::number::number;
 
 /// Functions that are shown of a profile.
 const FUNCTIONS_MAX: usize = 15;
@@ -23,11 +24,12 @@ pub(super) fn table(run: &Run, changes: &[Change]) -> String {
             .map_or(String::new(), |subject| format!("{} ({})", subject.build.version, subject.build.sha256))
     };
     let mut page = format!(
-        "base: {}\nhead: {}\n{} of {} s, interleaved; head ÷ base, median with its 95 % interval\n\n",
+        "base: {}\nhead: {}\n{} of {} s, interleaved; head ÷ base, median{}\n\n",
         build(BASE),
         build(HEAD),
-        counted(run.plan.rounds, "round"),
+        run.rounds_in_words(),
         run.plan.seconds,
+        if noise::has_intervals(run.rounds()) { " with its 95 % interval" } else { "" },
     );
     page += "| workload | figure | base | head | change | interval | threshold | |\n|---|---|---|---|---|---|---|---|\n";
     for change in changes {

@@ -5,8 +5,8 @@ mod attached;
 mod clocks;
 pub(crate) mod cpu;
 mod equal;
+mod headline;
 pub(crate) mod profile;
-mod progress;
 mod suite;
 pub(crate) mod syscalls;
 mod window;
@@ -16,13 +16,15 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::interrupt::{self, Interrupted};
 use crate::machine::Machine;
-use crate::record::{LeftOut, Plan, Run, SCHEMA, Sample, Subject, Wire, WorkloadNote};
+use crate::progress::Progress;
+use crate::record::{CutShort, LeftOut, Plan, Run, SCHEMA, Sample, Subject, Wire, WorkloadNote};
 use crate::site::{Layout, Site};
 use crate::target::{Standing, Target};
 use crate::workload::{Outcome, Stage, Workload};
 use attached::Attached;
-use progress::Progress;
+use headline::headline;
 use window::Measured;
 pub(crate) use window::Window;
 
@@ -55,7 +57,8 @@ struct Driven {
     wire: Wire,
 }
 
-/// Measures it all. The first thing that fails ends it; what this machine does not have is left out, and noted.
+/// Measures it all. The first thing that fails ends it; what this machine does not have is left out, and noted. Where it is
+/// cut short, the rounds that are whole are what was measured; it is an error when none is.
 pub(crate) fn run(order: &mut Order) -> Result<Run> {
     let mut left_out = Vec::new();
     leave_out(order, &mut left_out);
@@ -66,36 +69,64 @@ pub(crate) fn run(order: &mut Order) -> Result<Run> {
         schema: SCHEMA,
         machine: Machine::describe()?,
         plan: order.plan.clone(),
+        cut_short: None,
         targets: Vec::new(),
         workloads: order.workloads.iter().map(|workload| note(workload)).collect(),
         samples: Vec::new(),
         left_out,
     };
     let mut progress = None;
-    for round in 0..order.plan.rounds {
-        let mut stands = start_all(order, round)?;
-        if round == 0 {
-            run.targets = subjects(order, &stands)?;
+    for number in 0..order.plan.rounds {
+        let whole = (run.samples.len(), run.left_out.len());
+        let measured = round(order, number, &mut run, &mut progress);
+        if interrupt::is_asked() && measured.is_err() {
+            run.samples.truncate(whole.0);
+            run.left_out.truncate(whole.1);
+            return cut_short(order, run, number);
         }
-        let progress = progress.get_or_insert_with(|| Progress::new(measurements(order, &stands)));
-        for &workload in &order.workloads {
-            for stand in &mut stands {
-                if let Some(reason) = stand.target.cannot(workload) {
-                    note_once(&mut run.left_out, stand.target, workload, reason);
-                    continue;
-                }
-                let driven = drive_again(order, stand, workload, &mut run.left_out)?;
-                let sample = sample(round, stand, workload, driven)?;
-                progress.measured(&sample);
-                run.samples.push(sample);
-            }
-        }
+        measured?;
     }
-    if let Some(progress) = &mut progress {
-        run.samples.extend(syscalls::pass(order, progress)?);
-        progress.finish();
+    let Some(mut progress) = progress else { return Ok(run) };
+    let counted = syscalls::pass(order, &mut progress);
+    progress.finish();
+    if interrupt::is_asked() && counted.is_err() {
+        return cut_short(order, run, order.plan.rounds);
     }
+    run.samples.extend(counted?);
     Ok(run)
+}
+
+/// What is whole of a run that was ended from outside, if anything is.
+fn cut_short(order: &Order, mut run: Run, whole_rounds: usize) -> Result<Run> {
+    ensure!(whole_rounds > 0, "{Interrupted} before a round was whole: nothing is written");
+    if !order.syscalls_of.is_empty() {
+        let reason = "the run was ended before they were counted".to_owned();
+        run.left_out.push(LeftOut { what: "system calls".to_owned(), reason });
+    }
+    run.cut_short = Some(CutShort { whole_rounds });
+    Ok(run)
+}
+
+/// Everything once.
+fn round(order: &Order, number: usize, run: &mut Run, progress: &mut Option<Progress>) -> Result<()> {
+    let mut stands = start_all(order, number)?;
+    if number == 0 {
+        run.targets = subjects(order, &stands)?;
+    }
+    let progress = progress.get_or_insert_with(|| Progress::new(measurements(order, &stands)));
+    for &workload in &order.workloads {
+        for stand in &mut stands {
+            if let Some(reason) = stand.target.cannot(workload) {
+                note_once(&mut run.left_out, stand.target, workload, reason);
+                continue;
+            }
+            let driven = drive_again(order, stand, workload, &mut run.left_out)?;
+            let sample = sample(number, stand, workload, driven)?;
+            progress.done(&headline(&sample));
+            run.samples.push(sample);
+        }
+    }
+    Ok(())
 }
 
 /// An error that says why there is nothing.
@@ -165,6 +196,7 @@ fn start_all(order: &Order, round: usize) -> Result<Vec<Stand<'_>>> {
 
 /// Puts a target on a fresh site and opens its first tunnels.
 fn start<'t>(layout: &Layout, target: &'t dyn Target) -> Result<Stand<'t>> {
+    interrupt::check()?;
     let site = layout.build()?;
     let standing = target.start(&site)?;
     let suite = suite::of_first_tunnels(&site, &standing, target.encryption())?;
@@ -205,6 +237,7 @@ fn drive_again(
         match drive_watched(&order.plan, stand, workload) {
             Ok(driven) => return Ok(driven),
             Err(error) => {
+                interrupt::check()?;
                 // A proxy that ended is no bad luck of the load generator.
                 stand.standing.expect_running().with_context(|| format!("{place}: {error:#}"))?;
                 eprintln!("{place}: {error:#}; once more, with everything started afresh");
@@ -230,17 +263,17 @@ fn sample(round: usize, stand: &mut Stand<'_>, workload: &Workload, driven: Driv
     let Driven { outcome, measured, wire } = driven;
     let place = || format!("{} through {}", workload.name, stand.target.name());
     wire.prove(stand.target.encryption(), outcome.payload_bytes).with_context(place)?;
+    // Whose processes ended has no memory to ask for.
+    stand.standing.expect_running()?;
     let mut figures: BTreeMap<String, f64> =
         outcome.figures.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
     if stand.standing.processes().next().is_some() {
         let used = measured.figures(outcome.volume).into_iter();
         figures.extend(used.chain(memory(&stand.standing)?).map(|(key, value)| (key.to_owned(), value)));
     }
-    let name = stand.target.name().to_owned();
-    stand.standing.expect_running()?;
     Ok(Sample {
         round,
-        target: name,
+        target: stand.target.name().to_owned(),
         workload: workload.name.to_owned(),
         seconds: measured.seconds,
         figures,

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use testkit::shell;
 
 use super::attached::Attached;
-use super::progress::Progress;
+use super::headline::headline;
 use super::{Order, Stand, drive, start_all};
+use crate::progress::Progress;
 use crate::record::{Plan, Sample};
 use crate::workload::{Volume, Workload};
 
@@ -47,7 +48,7 @@ pub(super) fn pass(order: &Order, progress: &mut Progress) -> Result<Vec<Sample>
             }
             let place = || format!("system calls of {} through {}", workload.name, stand.target.name());
             let sample = count(&plan, stand, workload).with_context(place)?;
-            progress.measured(&sample);
+            progress.done(&headline(&sample));
             // Where bytes and messages move at once, nobody can tell whose calls they were.
             samples.extend(Some(sample).filter(|sample| !sample.figures.is_empty()));
         }

@@ -26,6 +26,18 @@ pub(super) struct Round {
     pub(super) peak_kib: u64,
 }
 
+impl Round {
+    /// In a line, for whoever watches.
+    pub(super) fn headline(&self) -> String {
+        format!(
+            "p99.9 {} µs alone, {} µs beside a push of {} ms",
+            text(self.alone.p99_9_us),
+            text(self.beside.p99_9_us),
+            text(self.took.as_secs_f64() * 1e3)
+        )
+    }
+}
+
 /// A figure of a round.
 type Figure = (&'static str, fn(&Round) -> f64);
 
@@ -43,8 +55,12 @@ const FIGURES: [Figure; 11] = [
     ("peak RSS, MB", |round| round.peak_kib as f64 * 1024.0 / 1e6),
 ];
 
-/// A table with a row for each figure.
+/// A table with a row for each figure; of one round that is all there is to say.
 pub(super) fn report(rounds: &[Round]) -> String {
+    if let [only] = rounds {
+        let row = |(name, figure): Figure| format!("| {name} | {} |\n", text(figure(only)));
+        return "| | one round |\n|---|---|\n".to_owned() + &FIGURES.map(row).concat();
+    }
     let numbers: Vec<String> = (1..=rounds.len()).map(|number| number.to_string()).collect();
     let mut table = format!(
         "| | median (min..max) | {} |\n|---|---|{}\n",
@@ -55,13 +71,11 @@ pub(super) fn report(rounds: &[Round]) -> String {
         let mut values: Vec<f64> = rounds.iter().map(figure).collect();
         let cells: Vec<String> = values.iter().copied().map(text).collect();
         values.sort_by(f64::total_cmp);
-        let spread = match values[..] {
-            [] => "–".to_owned(),
-            [min, .., max] => format!("{} ({}..{})", text(median(&values)), text(min), text(max)),
-            [only] => text(only),
-        };
+        let [min, .., max] = values[..] else { continue };
+        let median = text(median(&values));
         // Writing to a text does not fail.
-        let _ = writeln!(table, "| {name} | {spread} | {} |", cells.join(" | "));
+        let _ =
+            writeln!(table, "| {name} | {median} ({}..{}) | {} |", text(min), text(max), cells.join(" | "));
     }
     table
 }
@@ -85,14 +99,19 @@ mod tests {
         Window { p50_us: micros, p99_9_us: micros, turns: Turns::default() }
     }
 
+    fn round(alone: f64, beside: f64) -> Round {
+        let (alone, beside) = (window(alone), window(beside));
+        Round { alone, beside, took: Duration::from_millis(1_250), peak_kib: 100_000 }
+    }
+
+    #[test]
+    fn one_round_is_one_column() {
+        let report = report(&[round(100.0, 150.0)]);
+        assert!(report.starts_with("| | one round |\n|---|---|\n| p50 alone, µs | 100 |\n"), "{report}");
+    }
+
     #[test]
     fn a_ratio_is_one_of_a_round() {
-        let round = |alone, beside| Round {
-            alone: window(alone),
-            beside: window(beside),
-            took: Duration::from_millis(1_250),
-            peak_kib: 100_000,
-        };
         let report = report(&[round(100.0, 150.0), round(1_000.0, 1_250.0), round(10.0, 40.0)]);
         assert!(report.contains("| p99.9, beside ÷ alone | 1.50 (1.25..4) | 1.50 | 1.25 | 4 |"), "{report}");
         assert!(report.contains("| p50 alone, µs | 100 (10..1000) | 100 | 1000 | 10 |"), "{report}");

@@ -29,6 +29,9 @@ pub(crate) struct Run {
     pub(crate) schema: u32,
     pub(crate) machine: Machine,
     pub(crate) plan: Plan,
+    /// Set where it was ended from outside before all of the plan was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cut_short: Option<CutShort>,
     /// In the order of the report.
     pub(crate) targets: Vec<Subject>,
     /// In the order of the report.
@@ -37,6 +40,46 @@ pub(crate) struct Run {
     pub(crate) samples: Vec<Sample>,
     /// What was asked for and is not in the report.
     pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// What there is of a run that was ended before its time. Nothing of a round that is not whole is in it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct CutShort {
+    /// All of the plan's where only what comes after them is missing.
+    pub(crate) whole_rounds: usize,
+}
+
+impl Run {
+    /// How many rounds there are, whatever was planned.
+    pub(crate) fn rounds(&self) -> usize {
+        self.cut_short.map_or(self.plan.rounds, |cut| cut.whole_rounds)
+    }
+
+    /// How much was measured.
+    pub(crate) fn in_words(&self) -> String {
+        let Plan { seconds, warm_up_seconds, threads, .. } = self.plan;
+        format!(
+            "{} of {seconds} s after {warm_up_seconds} s of warm-up, {} in each proxy",
+            self.rounds_in_words(),
+            counted(threads as usize, "worker thread")
+        )
+    }
+
+    /// `9 rounds`, or `3 of 9 rounds`.
+    pub(crate) fn rounds_in_words(&self) -> String {
+        let planned = counted(self.plan.rounds, "round");
+        if self.rounds() == self.plan.rounds { planned } else { format!("{} of {planned}", self.rounds()) }
+    }
+
+    /// A sentence for whoever takes it for a whole one; `None` of one that is.
+    pub(crate) fn cut_short_in_words(&self) -> Option<String> {
+        let cut = self.cut_short?;
+        Some(if cut.whole_rounds < self.plan.rounds {
+            format!("This run was cut short: {} were measured.", self.rounds_in_words())
+        } else {
+            "This run was cut short: all rounds were measured, and nothing after them.".to_owned()
+        })
+    }
 }
 
 /// How it was measured.
@@ -56,17 +99,6 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How much was measured.
-    pub(crate) fn in_words(&self) -> String {
-        format!(
-            "{} of {} s after {} s of warm-up, {} in each proxy",
-            counted(self.rounds, "round"),
-            self.seconds,
-            self.warm_up_seconds,
-            counted(self.threads as usize, "worker thread")
-        )
-    }
-
     /// An error when nothing could come of it, before anything is built or started for it.
     pub(crate) fn expect_measurable(&self) -> Result<()> {
         expect_rounds(self.rounds)?;
@@ -164,7 +196,7 @@ pub(crate) struct Point {
     pub(crate) us: f64,
 }
 
-/// What crossed the client's link in the window, IP headers included.
+/// What crossed the client's link in packets that carry data, headers included, from before the load to after it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Wire {
     /// In TCP connections to port 15008, or UDP to port 51820.
@@ -193,11 +225,27 @@ pub(crate) struct LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::made_up;
 
     #[test]
     fn a_plan_is_told_in_words() {
         let plan = Plan { rounds: 1, seconds: 2.0, warm_up_seconds: 0.5, threads: 1, ..Plan::default() };
-        assert_eq!(plan.in_words(), "1 round of 2 s after 0.5 s of warm-up, 1 worker thread in each proxy");
+        let run = Run { plan, ..made_up::empty() };
+        assert_eq!(run.in_words(), "1 round of 2 s after 0.5 s of warm-up, 1 worker thread in each proxy");
+        assert_eq!(run.cut_short_in_words(), None);
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_says_so() {
+        let plan = Plan { rounds: 9, ..Plan::default() };
+        let cut = |whole_rounds| Run {
+            plan: plan.clone(),
+            cut_short: Some(CutShort { whole_rounds }),
+            ..made_up::empty()
+        };
+        assert!(cut(3).in_words().starts_with("3 of 9 rounds of "), "{}", cut(3).in_words());
+        assert!(cut(3).cut_short_in_words().is_some_and(|said| said.contains("3 of 9 rounds were measured")));
+        assert!(cut(9).cut_short_in_words().is_some_and(|said| said.contains("all rounds were measured")));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(crate) fn empty() -> Run {
         schema: SCHEMA,
         machine: machine(),
         plan: Plan::default(),
+        cut_short: None,
         targets: Vec::new(),
         workloads: Vec::new(),
         samples: Vec::new(),

@@ -9,12 +9,12 @@ use super::statistics::{Ratio, Spread, Verdict};
 use super::suites;
 use crate::machine::Machine;
 use crate::record::figure::Figure;
-use crate::record::{Plan, Run, Subject};
+use crate::record::{Run, Subject};
 
 /// The whole page.
 pub(crate) fn page(run: &Run) -> String {
     let sections = board::sections(run);
-    let mut page = machine(&run.machine) + &plan(&run.plan) + &subjects(&run.targets);
+    let mut page = cut_short(run) + &machine(&run.machine) + &plan(run) + &subjects(&run.targets);
     for note in suites::notes(run) {
         let _ = writeln!(page, "\n{note}");
     }
@@ -51,15 +51,20 @@ fn machine(machine: &Machine) -> String {
     lines.join("\n\n") + "\n"
 }
 
-fn plan(plan: &Plan) -> String {
+/// Before anything else, so that nobody takes it for all that was asked for.
+fn cut_short(run: &Run) -> String {
+    run.cut_short_in_words().map(|said| format!("**{said}**\n\n")).unwrap_or_default()
+}
+
+fn plan(run: &Run) -> String {
     format!(
         "\n{}; {}.\n\n    {}\n\n\
-         Figures: median (lowest..highest) of the rounds. Ratios: taken within each round, then the median (interval of \
-         95 %). {}\n",
-        plan.site,
-        plan.in_words(),
-        plan.command.join(" "),
-        noise::meaning(plan.rounds)
+         Figures: median (lowest..highest) of the rounds. Ratios: taken within each round, then the median{}. {}\n",
+        run.plan.site,
+        run.in_words(),
+        run.plan.command.join(" "),
+        if noise::has_intervals(run.rounds()) { " (interval of 95 %)" } else { "" },
+        noise::meaning(run.rounds())
     )
 }
 
@@ -187,7 +192,7 @@ fn left_out(run: &Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::LeftOut;
+    use crate::record::{CutShort, LeftOut};
     use crate::report::made_up;
 
     #[test]
@@ -229,8 +234,18 @@ mod tests {
     #[test]
     fn too_few_rounds_have_no_interval() {
         let page = page(&made_up::run(&["direct", "ringway"], &["bulk"], 2));
-        assert!(page.contains("With fewer than 5 rounds"), "{page}");
+        assert!(page.contains("With fewer than 5 rounds") && !page.contains("95 %"), "{page}");
         assert!(page.contains("| ringway ÷ direct | 0.23 | – |"), "{page}");
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_says_so_first() {
+        let mut run = made_up::run(&["direct", "ringway"], &["bulk"], 3);
+        run.plan.rounds = 9;
+        run.cut_short = Some(CutShort { whole_rounds: 3 });
+        let page = page(&run);
+        assert!(page.starts_with("**This run was cut short: 3 of 9 rounds were measured.**\n"), "{page}");
+        assert!(page.contains("3 of 9 rounds of 5 s") && page.contains("With fewer than 5 rounds"), "{page}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod html;
 #[cfg(test)]
 pub(crate) mod made_up;
 mod markdown;
-mod noise;
+pub(crate) mod noise;
 pub(crate) mod number;
 pub(crate) mod roles;
 pub(crate) mod statistics;

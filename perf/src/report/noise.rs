@@ -1,6 +1,7 @@
 //! What makes the figures of a run doubtful: others on the machine, and rounds that do not agree.
 
 use super::board::{Section, is_headline};
+use super::bootstrap;
 use super::number;
 use super::statistics::Spread;
 use crate::machine::LOAD_AVERAGE_QUIET;
@@ -60,6 +61,11 @@ pub(crate) fn agreement(sections: &[Section<'_>]) -> Option<String> {
 
 fn share(width: f64) -> String {
     number::percent(width).trim_start_matches(['+', '±']).to_owned()
+}
+
+/// Whether so many rounds give ratios an interval.
+pub(crate) fn has_intervals(rounds: usize) -> bool {
+    rounds >= bootstrap::ROUNDS_MIN
 }
 
 /// What the intervals of a run mean.

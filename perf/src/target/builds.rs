@@ -12,12 +12,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use testkit::shell;
 
-/// How much of what cargo said is repeated when a build fails.
-const LAST_LINES: usize = 30;
+use crate::interrupt;
+
+/// A build that takes longer than that hangs.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
 /// A revision is named by this many digits of its hash.
 const REVISION_DIGITS: usize = 12;
@@ -159,14 +162,21 @@ fn build(tree: &Path, target_directory: &Path) -> Result<PathBuf> {
     cargo.args(["build", "--release", "--locked", "-p", "node"]).current_dir(tree);
     // What a build of this program by cargo left in the environment is not that revision's.
     cargo.env("CARGO_TARGET_DIR", target_directory).env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null());
-    let output = cargo.output().context("running cargo")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let lines: Vec<&str> = said.lines().collect();
-        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-        bail!("cargo build: {}\n{last}", output.status);
-    }
+    // What cargo says shows how far it is, and why it failed.
+    let mut cargo = Ended(cargo.spawn().context("running cargo")?);
+    let status = interrupt::wait_until("cargo build", BUILD_TIMEOUT, || Ok(cargo.0.try_wait()?))?;
+    ensure!(status.success(), "cargo build: {status}");
     Ok(target_directory.join("release/ringway"))
+}
+
+/// A build that is ended when nobody waits for it any more.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A work tree that is gone when this is dropped, or when this process ends.
@@ -285,7 +295,7 @@ mod tests {
         assert_eq!(fs::metadata(&built).unwrap().modified().unwrap(), when);
 
         let error = format!("{:#}", of_revision_in(&repository.0, "main").unwrap_err());
-        assert!(error.contains("cannot find value `broken`"), "{error}");
+        assert!(error.contains("cargo build: exit status: 101"), "{error}");
         let error = format!("{:#}", of_revision_in(&repository.0, "nowhere").unwrap_err());
         assert!(error.contains("no revision is called \"nowhere\""), "{error}");
         assert_eq!(repository.git(&["worktree", "list"]).lines().count(), 1);

@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use testkit::process::{Process, wait_until};
+use testkit::process::Process;
 use testkit::shell;
 
+use crate::interrupt::wait_until;
 use crate::site::{Pod, Site};
 
 /// The targets' own packets leave for port 15008 and for no other, so they need no mark. No application listens there.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use testkit::netns::Netns;
-use testkit::process::{Process, wait_until};
+use testkit::process::Process;
 use testkit::redirect;
 
 use super::Standing;
+use crate::interrupt::wait_until;
 use crate::site::{Pod, Site};
 
 /// How long a proxy may take to be ready.

@@ -121,6 +121,9 @@ impl FromStr for Peer {
     }
 }
 
+/// Where a ringway is looked for when none is named.
+pub(crate) const RINGWAY_PATH: &str = "target/release/ringway";
+
 /// Those that need nothing but what this machine has, in the order of reports; those with a binary of their own follow.
 const BUILT_IN: [&str; 5] = ["direct", "plain", "sealed", "haproxy", "wireguard"];
 
@@ -153,11 +156,17 @@ impl Choice {
         ),
     ];
 
-    /// Why this machine does not have one of those that need no path.
+    /// Why one can't be had without more being said, or at all on this machine.
     pub(crate) fn unavailable(name: &str) -> Option<String> {
         match name {
             "haproxy" => Haproxy { worker_threads: 1 }.unavailable(),
             "wireguard" => Wireguard.unavailable(),
+            "ztunnel" => Some("this program does not know where it is: --peer ztunnel=PATH".to_owned()),
+            "ringway" => {
+                let is_missing = !Path::new(RINGWAY_PATH).is_file();
+                is_missing
+                    .then(|| format!("there is no {RINGWAY_PATH}: build it, or name one with --ringway PATH"))
+            }
             _ => None,
         }
     }
@@ -214,6 +223,11 @@ impl Choice {
         Ok(vec![target])
     }
 
+    /// Whether builds of ringway are called so, or may be.
+    fn is_ringway(&self, name: &str) -> bool {
+        name == "ringway" || self.ringways.iter().any(|build| build.target == name)
+    }
+
     fn ringways(&self, name: &str) -> Result<Vec<Box<dyn Target>>> {
         let (name, suite) = ringway::split_suite(name);
         let exact = self.ringways.iter().filter(|build| build.target == name);
@@ -222,6 +236,17 @@ impl Choice {
             builds = self.ringways.iter().collect();
         }
         if builds.is_empty() {
+            let split = name.rsplit_once(':').filter(|(build, _)| self.is_ringway(build));
+            if let Some((build, word)) = split {
+                let named = self.ringways.iter().map(|build| build.target.as_str());
+                let named: Vec<&str> = named.filter(|target| target.contains(':')).collect();
+                let builds = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+                bail!(
+                    "{word:?} of the target {name} is neither a cipher suite nor a build of {build}: suites are {}; builds \
+                     with a name: {builds} (--ringway NAME=PATH)",
+                    ringway::spellings()
+                );
+            }
             let known = BUILT_IN.into_iter().chain(["ztunnel"]);
             let known: Vec<&str> =
                 known.chain(self.ringways.iter().map(|build| build.target.as_str())).collect();
@@ -287,6 +312,14 @@ mod tests {
             ("ztunnel", &[], &missing, "--peer"),
             ("ztunnel", &["ztunnel=/nonexistent/z"], &missing, "/nonexistent/z"),
             ("nginx", &[], &missing, "nginx"),
+            (
+                "ringway:aes512",
+                &[],
+                &missing,
+                "\"aes512\" of the target ringway:aes512 is neither a cipher suite",
+            ),
+            ("ringway:aes512", &[], &missing, "suites are aes128, aes256"),
+            ("ringway:old:aes512", &[], &["old=/bin/sh"], "suites are aes128, aes256"),
         ] {
             let error = format!("{:#}", names(&choice(&[target], peers, ringways)).unwrap_err());
             assert!(error.contains(word), "{target}: {error}");

@@ -35,6 +35,11 @@ pub(super) fn split_suite(name: &str) -> (&str, Option<&'static str>) {
     split.map_or((name, None), |(build, suite)| (build, Some(suite)))
 }
 
+/// How the suites are spelled, for whoever misspelled one.
+pub(super) fn spellings() -> String {
+    SUITES.map(|(spelling, _)| spelling).join(", ")
+}
+
 /// The suite of this spelling, if it is one.
 pub(super) fn suite(word: &str) -> Option<&'static str> {
     SUITES.iter().map(|(spelling, _)| *spelling).find(|spelling| *spelling == word)

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use testkit::process::wait_until;
 
 use super::copies;
+use crate::interrupt::wait_until;
 use crate::site::Site;
 
 const SIZES_KIB: [u32; 5] = [16, 32, 64, 128, 256];

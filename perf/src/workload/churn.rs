@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use testkit::process::wait_until;
 
 use super::ends::{Ends, warm_up};
 use super::sockets::Sockets;
 use super::{Outcome, Stage, Workload, always};
+use crate::interrupt::wait_until;
 use crate::measure::Window;
 use crate::protocol::{Load, MESSAGE_BYTES};
 use crate::site::Pod;
@@ -38,7 +38,7 @@ fn drive(stage: &Stage<'_>, window: &mut Window<'_>) -> Result<Outcome> {
     let (_, pod, _) = stage.pair(PAIR);
     let mut ends = Ends::start(stage, window, 0)?;
     ends.load(Load::PacedPingPong { connections: 1, bytes: MESSAGE_BYTES, per_s: MESSAGES_PER_S })?;
-    warm_up(stage);
+    warm_up(stage)?;
     window.open()?;
     ends.begin()?;
     let begun = Instant::now();

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::Ipv4Addr;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::{Outcome, Stage, Volume};
 use crate::agent::Agent;
+use crate::interrupt;
 use crate::measure::Window;
 use crate::protocol::{Errand, Latency, Load, Request, Tally};
 
@@ -64,11 +64,11 @@ pub(super) fn play(stage: &Stage<'_>, window: &mut Window<'_>, loads: &[(usize, 
             Entry::Vacant(free) => free.insert(Ends::start(stage, window, pair)?),
         };
         of_pair.load(load)?;
-        warm_up(stage);
+        warm_up(stage)?;
     }
     window.open()?;
     ends.values_mut().try_for_each(Ends::begin)?;
-    thread::sleep(Duration::from_secs_f64(stage.seconds));
+    interrupt::sleep(Duration::from_secs_f64(stage.seconds))?;
     let tallies = ends.values_mut().map(Ends::end).collect::<Result<Vec<_>>>()?;
     window.close()?;
     Ok(tallies.into_iter().reduce(both).unwrap_or_default())
@@ -85,8 +85,8 @@ fn both(one: Tally, other: Tally) -> Tally {
     }
 }
 
-pub(super) fn warm_up(stage: &Stage<'_>) {
-    thread::sleep(Duration::from_secs_f64(stage.warm_up_seconds));
+pub(super) fn warm_up(stage: &Stage<'_>) -> Result<()> {
+    interrupt::sleep(Duration::from_secs_f64(stage.warm_up_seconds))
 }
 
 /// What messages of so many bytes each way came to, without their latency.

@@ -4,10 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use testkit::process::{Process, wait_until};
+use testkit::process::Process;
 
 use super::ends::Ends;
 use super::{Outcome, Stage, Volume, Workload, always};
+use crate::interrupt::wait_until;
 use crate::limits;
 use crate::measure::Window;
 use crate::protocol::{Load, MESSAGE_BYTES};

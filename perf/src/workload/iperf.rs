@@ -4,18 +4,17 @@
 //! when it has accepted all streams. The window then opens when the warm-up, which iperf3 leaves out (`-O`), is over.
 
 use std::collections::BTreeMap;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use testkit::process::wait_until;
 use testkit::shell::find_program;
 
 use super::sockets::Sockets;
 use super::timed::{self, whole_seconds, whole_warm_up};
 use super::tool::Tool;
 use super::{Outcome, Stage, Volume, Workload};
+use crate::interrupt::{self, wait_until};
 use crate::measure::Window;
 
 /// iperf3's.
@@ -152,7 +151,7 @@ impl Running {
             if !matches!(streams, Streams::Bidirectional) {
                 return Ok(running);
             }
-            thread::sleep(warm_up.max(STUCK_AFTER).saturating_sub(running.begun.elapsed()));
+            interrupt::sleep(warm_up.max(STUCK_AFTER).saturating_sub(running.begun.elapsed()))?;
             if !Sockets::look(&server.place())?.is_stuck(PORT) {
                 return Ok(running);
             }

@@ -4,13 +4,13 @@
 //! The paces are far below what the slowest target does, and the same for all: one that is overloaded would tell how
 //! long its queue was and not how long a message takes.
 
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use super::ends::{Ends, operations, play, warm_up};
 use super::{Outcome, Stage, Workload};
+use crate::interrupt;
 use crate::measure::Window;
 use crate::protocol::Load;
 
@@ -57,9 +57,9 @@ fn drive(stage: &Stage<'_>, window: &mut Window<'_>, game: Game) -> Result<Outco
     ensure!(closed.exchanges > 0, "no message came back");
     let mut ends = Ends::start(stage, window, 0)?;
     ends.load(Load::PacedPingPong { connections, bytes, per_s })?;
-    warm_up(stage);
+    warm_up(stage)?;
     ends.begin()?;
-    thread::sleep(Duration::from_secs_f64(stage.seconds));
+    interrupt::sleep(Duration::from_secs_f64(stage.seconds))?;
     let paced = ends.end()?;
     ensure!(paced.exchanges > 0, "no message came back while they were paced");
     Ok(operations(&closed, bytes).with_latency(paced.latency))

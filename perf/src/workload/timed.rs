@@ -1,10 +1,10 @@
 //! The window of a test that a program of others times itself: it has to be closed before that ends.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::interrupt;
 use crate::measure::Window;
 
 /// By how much later than the program we may have seen its test begin.
@@ -45,10 +45,10 @@ pub(super) fn measure(
     skipped: Duration,
     length: Duration,
 ) -> Result<Option<f64>> {
-    sleep_until(begun + skipped);
+    sleep_until(begun + skipped)?;
     window.open()?;
     let opened = Instant::now();
-    sleep_until(begun + skipped + length.saturating_sub(LATE));
+    sleep_until(begun + skipped + length.saturating_sub(LATE))?;
     let seconds = opened.elapsed().as_secs_f64();
     if seconds < length.as_secs_f64() * OPEN_SHARE_MIN {
         window.abandon();
@@ -58,8 +58,8 @@ pub(super) fn measure(
     Ok(Some(seconds))
 }
 
-fn sleep_until(moment: Instant) {
-    thread::sleep(moment.saturating_duration_since(Instant::now()));
+fn sleep_until(moment: Instant) -> Result<()> {
+    interrupt::sleep(moment.saturating_duration_since(Instant::now()))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use testkit::process::wait_until;
 
 use super::sockets::Sockets;
+use crate::interrupt::wait_until;
 use crate::site::Place;
 
 /// A server that does not listen by then never will.

@@ -1,7 +1,7 @@
 //! What else differs between two runs than what is compared.
 
 use crate::machine::Machine;
-use crate::record::{Plan, Run, Subject};
+use crate::record::{Run, Subject};
 use crate::report::noise;
 
 /// One sentence each, the one that always holds first.
@@ -12,9 +12,10 @@ pub(super) fn caveats(before: &Run, after: &Run) -> Vec<String> {
             .to_owned(),
     ];
     caveats.extend(differences("Different machines", machine(&before.machine), machine(&after.machine)));
-    caveats.extend(differences("Different plans", plan(&before.plan), plan(&after.plan)));
+    caveats.extend(differences("Different plans", plan(before), plan(after)));
     caveats.extend(after.targets.iter().filter_map(|target| suite(before, target)));
     for (name, run) in [("A", before), ("B", after)] {
+        caveats.extend(run.cut_short_in_words().map(|said| format!("{name}: {said}")));
         if !noise::doubts(run).is_empty() {
             caveats.push(format!("{name}: {}", noise::sentence(run)));
         }
@@ -48,10 +49,11 @@ fn machine(machine: &Machine) -> [(&'static str, String); 8] {
     ]
 }
 
-fn plan(plan: &Plan) -> [(&'static str, String); 5] {
+fn plan(run: &Run) -> [(&'static str, String); 5] {
+    let plan = &run.plan;
     [
         ("site", plan.site.clone()),
-        ("rounds", plan.rounds.to_string()),
+        ("rounds", run.rounds().to_string()),
         ("seconds", plan.seconds.to_string()),
         ("warm-up", plan.warm_up_seconds.to_string()),
         ("threads", plan.threads.to_string()),
@@ -79,6 +81,7 @@ fn only(this: &Run, that: &Run, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::CutShort;
     use crate::report::made_up;
 
     #[test]
@@ -90,10 +93,13 @@ mod tests {
         after.machine.load_average = 3.0;
         after.plan.site = "same node".to_owned();
         after.targets[0].suite = None;
+        after.plan.rounds = 9;
+        after.cut_short = Some(CutShort { whole_rounds: 4 });
         let all = caveats(&before, &after).join("\n");
         for part in [
             "Different machines: kernel Linux 6.0 made up in A, Linux 7 in B.",
-            "Different plans: site one node to another, native in A, same node in B.",
+            "Different plans: site one node to another, native in A, same node in B; rounds 5 in A, 4 in B.",
+            "B: This run was cut short: 4 of 9 rounds were measured.",
             "suites of ringway: TLS_AES_128_GCM_SHA256 in A, none in B",
             "B: The machine was not quiet",
             "only in A: ztunnel.",

@@ -6,6 +6,7 @@ use super::caveats::caveats;
 use super::{Row, workloads};
 use crate::record::Run;
 use crate::report::markdown::{head, spread, table};
+use crate::report::noise;
 use crate::report::statistics::Verdict;
 
 pub(crate) fn page(before: &Run, after: &Run) -> String {
@@ -30,7 +31,18 @@ pub(crate) fn page(before: &Run, after: &Run) -> String {
         let _ = write!(page, "\n### {}\n\n{}\n\n", workload.note.name, workload.note.title);
         page += &table("", &heads, workload.rows.iter().map(row));
     }
-    page + "\nFigures: median (lowest..highest) of the rounds. Changes: of the medians, with an interval of 95 %.\n"
+    page + &format!(
+        "\nFigures: median (lowest..highest) of the rounds. Changes: of the medians{}\n",
+        intervals(before, after)
+    )
+}
+
+/// What is said of the intervals of changes, of which fewer rounds on either side have none.
+fn intervals(before: &Run, after: &Run) -> &'static str {
+    if [before, after].iter().all(|run| noise::has_intervals(run.rounds())) {
+        return ", with an interval of 95 %.";
+    }
+    "; unless both have 5 rounds no interval is given and no difference is called one."
 }
 
 fn all_builds<'r>(before: &'r Run, after: &'r Run) -> impl Iterator<Item = (String, Vec<String>)> + 'r {

@@ -108,6 +108,16 @@ mod tests {
     }
 
     #[test]
+    fn only_where_both_have_five_rounds_an_interval_is_promised() {
+        let rounds = |rounds| made_up::run(&["direct", "ringway"], &["bulk"], rounds);
+        assert!(markdown(&rounds(5), &rounds(5)).ends_with("with an interval of 95 %.\n"));
+        for (before, after) in [(5, 3), (3, 5), (1, 1)] {
+            let page = markdown(&rounds(before), &rounds(after));
+            assert!(page.contains("no interval is given") && !page.contains("95 %"), "{page}");
+        }
+    }
+
+    #[test]
     fn runs_that_share_nothing_say_so() {
         let (bulk, idle) =
             (made_up::run(&["direct"], &["bulk"], 5), made_up::run(&["ringway"], &["idle"], 5));

@@ -27,7 +27,7 @@ fn facts(run: &Run) -> String {
     let facts = [
         ("measured", machine.date.clone()),
         ("site", plan.site.clone()),
-        ("plan", plan.in_words()),
+        ("plan", run.in_words()),
         ("kernel", machine.kernel.clone()),
         ("CPU", format!("{} ({})", machine.cpu, machine.cpu_flags.join(" "))),
         ("cores", machine.cores_in_words()),
@@ -46,7 +46,7 @@ fn method(run: &Run, sections: &[Section<'_>]) -> String {
         "<p>In each round every target is started afresh and measured in every workload, targets one after the other and in \
          another order each round. A figure is the median of the rounds with its range. A ratio is taken within each round, \
          where both targets met the same conditions, and the median is taken of the ratios. {}</p>\n<p>{}</p>\n",
-        escape(noise::meaning(run.plan.rounds)),
+        escape(noise::meaning(run.rounds())),
         escape(&agreement)
     )
 }

@@ -55,13 +55,20 @@ pub(super) fn header(run: &Run, sections: &[Section<'_>]) -> String {
         suites::notes(run).iter().map(|note| format!("<p class=\"note\">{}</p>\n", escape(note))).collect();
     let doubt = if noise::doubts(run).is_empty() { "note" } else { "note doubt" };
     format!(
-        "<header>\n<p class=\"eyebrow\">{} · {}</p>\n<h1>{}</h1>\n{scores}{tiles}{notes}<p class=\"{doubt}\">{}</p>\n\
+        "<header>\n<p class=\"eyebrow\">{} · {}</p>\n<h1>{}</h1>\n{}{scores}{tiles}{notes}<p class=\"{doubt}\">{}</p>\n\
          </header>\n",
         escape(run.machine.date.split('T').next().unwrap_or_default()),
         escape(&run.plan.site),
         escape(&title(run)),
+        cut_short(run),
         escape(&noise::sentence(run))
     )
+}
+
+/// Before any result, so that nobody takes it for all that was asked for.
+fn cut_short(run: &Run) -> String {
+    let said = run.cut_short_in_words();
+    said.map(|said| format!("<p class=\"note doubt\">{}</p>\n", escape(&said))).unwrap_or_default()
 }
 
 /// Every headline that compares ringway with a peer.
@@ -204,10 +211,11 @@ pub(super) fn glance(run: &Run, sections: &[Section<'_>]) -> String {
     let places = sections.iter().flat_map(|section| glances(section).map(move |at| (section, at)));
     let rows: String = places.map(|(section, at)| row(section, at, &others)).collect();
     format!(
-        "<section id=\"glance\">\n<h2>At a glance</h2>\n<p class=\"title\">ringway as a multiple of each other target, and \
-         the interval of 95 %. Beside peers: <span class=\"better\"><i class=\"mark\">▲</i>ringway is better</span>, \
+        "<section id=\"glance\">\n<h2>At a glance</h2>\n<p class=\"title\">ringway as a multiple of each other target{}. \
+         Beside peers: <span class=\"better\"><i class=\"mark\">▲</i>ringway is better</span>, \
          <span class=\"worse\"><i class=\"mark\">▼</i>worse</span>. Yardsticks, which nobody would use instead, have no \
          mark.</p>\n{}</section>\n",
+        if noise::has_intervals(run.rounds()) { ", and the interval of 95 %" } else { "" },
         scrolling("at a glance", &format!("<th>ringway</th>{head}"), &rows)
     )
 }

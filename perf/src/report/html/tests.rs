@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::CutShort;
 use crate::report::made_up;
 
 const TARGETS: [&str; 4] = ["direct", "ztunnel", "ringway", "ringway:aes256"];
@@ -71,6 +72,18 @@ fn a_run_of_one_target_or_of_nothing_is_a_page_too() {
     assert!(alone.contains("<title>direct</title>") && !alone.contains("At a glance"));
     let nothing = page(&made_up::empty());
     assert!(nothing.contains("Machine and method"));
+}
+
+#[test]
+fn a_run_that_was_cut_short_says_so_and_promises_no_interval() {
+    let mut run = made_up::run(&TARGETS, &["bulk"], 3);
+    run.plan.rounds = 9;
+    run.cut_short = Some(CutShort { whole_rounds: 3 });
+    let page = page(&run);
+    assert!(
+        page.contains("<p class=\"note doubt\">This run was cut short: 3 of 9 rounds were measured.</p>")
+    );
+    assert!(page.contains("<dd>3 of 9 rounds of 5 s") && !page.contains("95 %"), "{page}");
 }
 
 #[test]
