@@ -17,6 +17,7 @@ use tonic::codegen::http::Uri;
 use tower::Service;
 
 use super::error::ConnectError;
+use super::paced::Paced;
 use super::{CONNECT_SECONDS_MAX, tls};
 use crate::aside::aside;
 use crate::environment::{ChannelSettings, Endpoint};
@@ -39,7 +40,10 @@ pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-type Connecting = Pin<Box<dyn Future<Output = Result<TokioIo<Box<dyn Connection>>, ConnectError>> + Send>>;
+/// As HTTP/2 takes it.
+type Connected = TokioIo<Paced<Box<dyn Connection>>>;
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Connected, ConnectError>> + Send>>;
 
 // === impl Connector ===
 
@@ -50,7 +54,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Connection>>;
+    type Response = Connected;
     type Error = ConnectError;
     type Future = Connecting;
 
@@ -64,7 +68,7 @@ impl Service<Uri> for Connector {
             let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
             let connected = timeout(limit, connect(&settings)).await;
             let late = |_| ConnectError::Late { address: settings.endpoint.to_string() };
-            Ok(TokioIo::new(connected.map_err(late)??))
+            Ok(TokioIo::new(Paced::new(connected.map_err(late)??)))
         })
     }
 }

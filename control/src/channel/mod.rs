@@ -6,6 +6,7 @@
 mod connector;
 mod error;
 mod headers;
+mod paced;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -155,8 +155,8 @@ impl XdsClient {
 
     /// Hands over what a response says, in parts, and returns what answers it.
     async fn take(&mut self, received: Received) -> DeltaDiscoveryRequest {
-        let Received { response, bytes } = received;
-        let DeltaDiscoveryResponse { resources, type_url, nonce, removed_resources, .. } = response;
+        let Received { response, resources, bytes } = received;
+        let DeltaDiscoveryResponse { type_url, nonce, removed_resources, .. } = response;
         let mut refusals = Refusals::default();
         let Some(kind) = Kind::of(&type_url) else {
             refusals.add(format!("{type_url} was not asked for"));
@@ -167,9 +167,10 @@ impl XdsClient {
             let (messages, total) = state.xds_messages.entry(type_url.clone()).or_default();
             (*messages, *total) = (*messages + 1, *total + bytes);
         });
-        debug!(type_url, resources = resources.len(), removed = removed_resources.len(), "an xDS response");
+        let count: usize = resources.iter().map(Vec::len).sum();
+        debug!(type_url, resources = count, removed = removed_resources.len(), "an xDS response");
         let (mut changes, mut turns) = (Vec::new(), Turns::begin());
-        for (read, resource) in (1..).zip(resources) {
+        for (read, resource) in (1..).zip(resources.into_iter().flatten()) {
             if let Err(refusal) = self.session.upsert(kind, resource, &mut changes) {
                 refusals.add(refusal);
             }
@@ -178,6 +179,7 @@ impl XdsClient {
         }
         for (read, name) in (1..).zip(removed_resources) {
             self.session.remove(kind, &name, &mut changes);
+            turns.give();
             self.hand_over_part(read, &mut changes).await;
         }
         let synced = self.session.answered(kind, &mut changes);
