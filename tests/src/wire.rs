@@ -183,11 +183,20 @@ impl fmt::Display for Sighting {
         let ports = ports.join(", ");
         match (self.tunnels, self.plain) {
             (0, 0) => write!(f, "nothing"),
-            (tunnels, 0) => write!(f, "TLS on {HBONE_PORT}, {} B in {tunnels} tunnel(s)", self.tunnel_bytes),
-            (0, plain) => write!(f, "plaintext on {ports}, {} B in {plain} connection(s)", self.plain_bytes),
+            (tunnels, 0) => {
+                write!(f, "TLS on {HBONE_PORT}, {} B in {}", self.tunnel_bytes, counted(tunnels, "tunnel"))
+            }
+            (0, plain) => {
+                write!(f, "plaintext on {ports}, {} B in {}", self.plain_bytes, counted(plain, "connection"))
+            }
             _ => write!(f, "both: TLS {} B, plaintext on {ports} {} B", self.tunnel_bytes, self.plain_bytes),
         }
     }
+}
+
+/// `1 tunnel`, `2 tunnels`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -52,10 +52,11 @@ pub(crate) enum Verdict {
 }
 
 impl Ratio {
-    /// Pair by pair; `None` where no round has both.
+    /// Pair by pair; `None` where no round has both, or where one has nothing below the line: what the others say would be
+    /// told of all.
     pub(crate) fn of(this: &Series, that: &Series) -> Option<Self> {
         let pairs = this.iter().filter_map(|(round, &this)| Some((this, *that.get(round)?)));
-        let ratios: Vec<f64> = pairs.filter_map(|(this, that)| quotient(this, that)).collect();
+        let ratios = pairs.map(|(this, that)| quotient(this, that)).collect::<Option<Vec<f64>>>()?;
         Some(Self { median: Spread::of(&ratios)?.median, interval: bootstrap::of_median(&ratios) })
     }
 
@@ -149,6 +150,9 @@ mod tests {
         let none = by_round(&[0.0; 5]);
         assert_eq!(Ratio::of(&none, &none).unwrap().verdict(Better::Lower), Verdict::NoDifference);
         assert_eq!(Ratio::of(&by_round(&[1.0; 5]), &none), None);
+        // One that stood still in four rounds of five is not fifteen thousand times as slow.
+        let hardly_any = by_round(&[0.0, 0.0, 0.000_36, 0.0, 0.0]);
+        assert_eq!(Ratio::of(&by_round(&[5.4; 5]), &hardly_any), None);
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::interrupt;
 use crate::measure::Window;
 use crate::protocol::{Errand, Latency, Load, Request, Tally};
 
+/// Of less there is no CPU per byte: a stream that stands gives what lies in buffers, and the tick of the clock that counts
+/// CPU would be seconds for each GB.
+const MOVED_BYTES_MIN: u64 = 1_000_000;
+
 /// The generators of a pair.
 #[derive(Debug)]
 pub(super) struct Ends {
@@ -102,9 +106,8 @@ pub(super) fn operations(tally: &Tally, bytes: usize) -> Outcome {
 /// What bulk streams came to.
 pub(super) fn throughput(tally: &Tally) -> Outcome {
     let gbps = tally.received_bytes as f64 * 8.0 / 1e9 / tally.seconds;
-    // Of nothing there is no CPU per byte.
-    let volume =
-        if tally.received_bytes == 0 { Volume::Unclear } else { Volume::Bytes(tally.received_bytes as f64) };
+    let stood_still = tally.received_bytes < MOVED_BYTES_MIN;
+    let volume = if stood_still { Volume::Unclear } else { Volume::Bytes(tally.received_bytes as f64) };
     Outcome {
         volume,
         payload_bytes: tally.received_bytes,
@@ -166,5 +169,7 @@ mod tests {
         assert_eq!(throughput(&tally).volume, Volume::Bytes(1e9));
         let still = throughput(&Tally { seconds: 2.0, ..Tally::default() });
         assert_eq!((still.figures["throughput_gbps"], still.volume), (0.0, Volume::Unclear));
+        let hardly = throughput(&Tally { seconds: 1.0, received_bytes: 45_000, ..Tally::default() });
+        assert_eq!((hardly.figures["throughput_gbps"], hardly.volume), (0.000_36, Volume::Unclear));
     }
 }

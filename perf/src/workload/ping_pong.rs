@@ -46,7 +46,7 @@ pub(super) const WORKLOADS: &[Workload] = &[
     row!("ping-pong-32-16k", "16 KiB" on "32 connections", "2,000": 32, 16 << 10, 2_000),
     row!("ping-pong-512-64", "64 bytes" on "512 connections", "4,000": 512, 64, 4_000),
     row!("ping-pong-512-1k", "1 KiB" on "512 connections", "4,000": 512, 1 << 10, 4_000),
-    row!("ping-pong-512-16k", "16 KiB" on "512 connections", "2,000": 512, 16 << 10, 2_000),
+    row!("ping-pong-512-16k", "16 KiB" on "512 connections", "500": 512, 16 << 10, 500),
 ];
 
 fn drive(stage: &Stage<'_>, window: &mut Window<'_>, game: Game) -> Result<Outcome> {

@@ -33,7 +33,7 @@ pub(crate) fn render(cluster: &Cluster, progress: &Progress) -> Result<String> {
     }
     for streams in [1, 8] {
         let said = if streams == 1 { "1 stream".to_owned() } else { format!("{streams} streams") };
-        text += &format!("  iperf3 {said}, {IPERF_SECONDS} s     ");
+        text += &format!("  iperf3 {said:<9}, {IPERF_SECONDS} s    ");
         for (reverse, way) in [(false, "->"), (true, "<-")] {
             progress.step(&format!("iperf3, {said} {way}"));
             let iperf = Iperf { streams, seconds: IPERF_SECONDS, reverse };

@@ -53,7 +53,8 @@ pub(crate) fn observe(cluster: &mut Cluster, progress: &Progress) -> Result<Deni
     let (from, to) = (format!("={}:", source.ipv4), format!("={}:{EXCHANGE_PORT} ", destination.ipv4));
     let words = ["access", "connection complete", "inbound", &from, &to, "error="];
     let line = cluster.mesh.process_of(1, &destination).wait_for_line(&words, LINE_TIMEOUT)?;
-    let reason = value(&line, "error").unwrap_or("no reason given").to_owned();
+    let reason = value(&line, "error").unwrap_or("no reason given");
+    let reason = reason.strip_prefix("denied by policy: ").unwrap_or(reason).to_owned();
     Ok(Denied { source, destination, answered, reason })
 }
 
