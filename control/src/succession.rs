@@ -44,9 +44,14 @@ const WELCOME: u8 = b'w';
 const RESIGNED: u8 = b'r';
 
 /// How a proxy introduces itself to the one that has the name: to replace it, or as the one that it replaces. The
-/// second was still waiting for the end of its own predecessor when the other took the name.
-const SUCCEEDS: u8 = b's';
+/// last was still waiting for the end of its own predecessor when the other took the name. Whoever knows no other words
+/// than the first takes the second for one of those who replace it.
+const SUCCEEDS: u8 = b'S';
 const PRECEDES: u8 = b'p';
+
+/// As the first, of a version that knows no welcome, to which one goes back perhaps: it would take it for the resignation,
+/// and never hear of that one.
+const SUCCEEDS_UNWELCOMED: u8 = b's';
 
 /// How long an introduction and its answer may take, in milliseconds: they are sent at once. Whoever has not answered by
 /// then is not waited for: it may already have a successor, or hang.
@@ -178,9 +183,18 @@ impl Succession {
                     let line = self.clone();
                     tokio::spawn(async move { line.follow(other).await });
                 }
-                _ => self.give_way(other).await,
+                [SUCCEEDS_UNWELCOMED] => self.give_way(other).await,
+                _ => self.welcome(other).await,
             }
         }
+    }
+
+    /// The same for one that waits until it is known.
+    async fn welcome(&self, mut successor: UnixStream) {
+        self.0.succeeded.send_replace(true);
+        // Whoever has gone does not need to hear it.
+        let _ = successor.write_all(&[WELCOME]).await;
+        self.give_way(successor).await;
     }
 
     /// Until the successor is gone.
@@ -192,7 +206,6 @@ impl Succession {
             "another proxy has come to replace this one, and gets its ports; it waits for this one to end"
         );
         self.0.succeeded.send_replace(true);
-        let _ = successor.write_all(&[WELCOME]).await;
         tokio::select! {
             () = until_end(&mut successor) => {}
             _ = resigned.wait_for(|resigned| *resigned) => {
@@ -303,6 +316,22 @@ mod tests {
         let predecessor = UnixStream::from_std(ours).unwrap();
         tokio::spawn(async move { succession.follow(predecessor).await });
         timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
+    }
+
+    /// One of a version that knows no welcome: a rolling update that goes back. The first word that it hears is the one
+    /// that it waits for.
+    #[tokio::test]
+    async fn a_successor_that_knows_no_welcome_hears_of_the_resignation_alone() {
+        let path = path("older");
+        let first = Succession::enter(Path::new(&path)).unwrap();
+        let mut succeeded = first.succeeded();
+        let stream = introduce(&address(Path::new(&path)).unwrap(), SUCCEEDS_UNWELCOMED).unwrap();
+        let mut second = UnixStream::from_std(stream).unwrap();
+        until(&mut succeeded, true).await;
+        first.resign();
+        let mut word = [0];
+        timeout(PATIENCE, second.read_exact(&mut word)).await.unwrap().unwrap();
+        assert_eq!(word, [RESIGNED]);
     }
 
     /// A proxy that looks and goes: one that fails at start, and is started again.
