@@ -24,6 +24,7 @@ use tracing::info;
 pub(crate) use config_dump::config;
 pub(crate) use diagnosis::Origins;
 
+use crate::failures::Failures;
 use crate::figures::Figures;
 use crate::flows::Flows;
 use crate::readiness::Readiness;
@@ -39,6 +40,7 @@ pub(crate) struct Admin {
     pub(crate) figures: Figures,
     pub(crate) flows: Flows,
     pub(crate) standing: Standing,
+    pub(crate) failures: Failures,
     pub(crate) shutdown: Shutdown,
     /// `NODE_NAME`
     pub(crate) node: Option<Arc<str>>,

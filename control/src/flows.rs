@@ -134,6 +134,7 @@ fn flow(connection: &Connection, time: SystemTime) -> Flow {
         bytes_sent: 0,
         bytes_received: 0,
         duration_ms: None,
+        failed: false,
         error: None,
     }
 }
@@ -144,11 +145,29 @@ fn ended(mut flow: Flow, closed: &Closed) -> Flow {
     flow.bytes_received = closed.traffic.received;
     flow.duration_ms = Some(u64::try_from(closed.duration.as_millis()).unwrap_or(u64::MAX));
     flow.error.clone_from(&closed.error);
+    flow.failed = !closed.stood && closed.flag != ResponseFlag::Deny;
+    if !closed.stood && is_unproved(closed.flag) {
+        flow.auth_type = AuthType::None;
+    }
     if closed.flag == ResponseFlag::Deny && flow.verdict != Verdict::Denied {
         // The policies changed while it lived.
         (flow.verdict, flow.reason) = (Verdict::Denied, closed.error.clone());
     }
     flow
+}
+
+/// The tunnel failed before both ends had proved who they are.
+fn is_unproved(flag: ResponseFlag) -> bool {
+    match flag {
+        ResponseFlag::TlsFailure
+        | ResponseFlag::NetworkPolicy
+        | ResponseFlag::IdentityError
+        | ResponseFlag::CertRevoked => true,
+        ResponseFlag::None
+        | ResponseFlag::Deny
+        | ResponseFlag::Connect
+        | ResponseFlag::H2HandshakeFailure => false,
+    }
 }
 
 /// What the policies of this node said, which of them, and why.

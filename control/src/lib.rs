@@ -13,6 +13,7 @@ mod crl;
 mod endpoints;
 pub mod environment;
 mod explain;
+mod failures;
 mod figures;
 mod flows;
 mod http;

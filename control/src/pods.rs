@@ -5,7 +5,9 @@
 //! A pod that cannot be added is tried again until it can, is complained about once, and keeps the proxy from being
 //! ready.
 
-use std::collections::BTreeMap;
+mod sharing;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +40,15 @@ pub(crate) enum NodePod {
 
 /// The pods that the data plane has. Shared between the runs of the control thread.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Running(Arc<Mutex<BTreeMap<Arc<str>, NodePod>>>);
+pub(crate) struct Running(Arc<Mutex<Carried>>);
+
+#[derive(Debug, Default)]
+struct Carried {
+    pods: BTreeMap<Arc<str>, NodePod>,
+    /// Those that are being added or removed. Nobody but a run that panicked leaves one behind, and then the data plane
+    /// may have all of it, or a part.
+    unsettled: BTreeSet<Arc<str>>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Pods {
@@ -48,6 +58,10 @@ pub(crate) struct Pods {
     status: Status,
     /// The pods that could not be added.
     failed: BTreeMap<Arc<str>, Failure>,
+    /// Pods that another proxy serves as well, and when it is looked again.
+    shared: BTreeMap<Arc<str>, Instant>,
+    /// Nobody else is expected to serve them: there is no other proxy that this one replaces.
+    alone: bool,
     /// All pods of the node have been named.
     complete: bool,
 }
@@ -61,12 +75,30 @@ struct Failure {
 
 impl Pods {
     pub(crate) fn new(running: Running, status: Status) -> Self {
-        Self { wanted: BTreeMap::new(), running, status, failed: BTreeMap::new(), complete: true }
+        // An earlier run may have found some.
+        let shared = status.read(|state| {
+            let shared = state.pods.iter().filter(|(_, pod)| pod.shared);
+            shared.map(|(uid, _)| (Arc::clone(uid), Instant::now())).collect()
+        });
+        Self {
+            wanted: BTreeMap::new(),
+            running,
+            status,
+            failed: BTreeMap::new(),
+            shared,
+            alone: true,
+            complete: true,
+        }
+    }
+
+    /// Another proxy serves them, and is about to end.
+    pub(crate) fn expect_predecessor(&mut self) {
+        self.alone = false;
     }
 
     /// Pods come from an agent: until it has named them all, those that run are wanted.
     pub(crate) fn follow_agent(&mut self) {
-        self.wanted = self.running.lock().clone();
+        self.wanted = self.running.lock().pods.clone();
         self.complete = false;
     }
 
@@ -115,36 +147,37 @@ impl Pods {
     /// Every pod of the node is known and carried.
     pub(crate) fn all_carried(&self) -> bool {
         let running = self.running.lock();
-        self.complete && self.wanted.keys().all(|uid| running.contains_key(uid))
+        self.complete && self.wanted.keys().all(|uid| running.pods.contains_key(uid))
     }
 
-    /// When a pod that could not be added is to be tried again.
+    /// When a pod that could not be added is to be tried again, or looked at.
     pub(crate) fn next_try(&self) -> Option<Instant> {
-        self.failed.values().map(|failure| failure.again).min()
+        self.failed.values().map(|failure| failure.again).chain(self.shared.values().copied()).min()
     }
 
     /// Removes from the data plane what should not be there: what is gone, and what has changed.
     pub(crate) async fn remove_gone(&mut self, plane: &impl DataPlane) {
         self.failed.retain(|uid, _| self.wanted.contains_key(uid));
+        self.shared.retain(|uid, _| self.wanted.contains_key(uid));
         self.status.update(|state| {
             state.pods.retain(|uid, pod| pod.pending.is_none() || self.wanted.contains_key(uid))
         });
-        let gone: Vec<NodePod> = {
+        let gone: BTreeSet<Arc<str>> = {
             let running = self.running.lock();
-            let gone = running.iter().filter(|(uid, pod)| self.wanted.get(*uid) != Some(*pod));
-            gone.map(|(_, pod)| pod.clone()).collect()
+            let gone = running.pods.iter().filter(|(uid, pod)| self.wanted.get(*uid) != Some(*pod));
+            gone.map(|(uid, _)| uid).chain(&running.unsettled).cloned().collect()
         };
-        for pod in gone {
-            let uid = pod.uid();
+        for uid in gone {
+            let ran = self.running.lock().unsettle(&uid);
+            self.status.update(|state| {
+                state.pods.remove(&uid);
+                state.pods_stopped += u64::from(ran);
+            });
             match plane.remove_pod(&uid).await {
                 Ok(()) => info!(uid = &*uid, "pod removed"),
                 Err(error) => warn!(uid = &*uid, %error, "pod not removed cleanly"),
             }
-            self.running.lock().remove(&uid);
-            self.status.update(|state| {
-                state.pods.remove(&uid);
-                state.pods_stopped += 1;
-            });
+            self.running.lock().unsettled.remove(&uid);
         }
     }
 
@@ -154,12 +187,17 @@ impl Pods {
         let waits = |uid: &Arc<str>| self.failed.get(uid).is_some_and(|failure| failure.again > now);
         let missing: Vec<NodePod> = {
             let running = self.running.lock();
-            let missing = self.wanted.iter().filter(|(uid, _)| !running.contains_key(*uid) && !waits(uid));
+            let missing =
+                self.wanted.iter().filter(|(uid, _)| !running.pods.contains_key(*uid) && !waits(uid));
             missing.map(|(_, pod)| pod.clone()).collect()
         };
         for pod in missing {
             let uid = pod.uid();
-            match add(&pod, plane).await {
+            self.running.lock().unsettle(&uid);
+            let shared = self.alone && pod.is_shared();
+            let added = add(&pod, plane).await;
+            self.running.lock().unsettled.remove(&uid);
+            match added {
                 Ok(()) => {
                     info!(uid = &*uid, pod = %pod.label(), "pod added");
                     self.failed.remove(&uid);
@@ -167,11 +205,50 @@ impl Pods {
                         state.pods.insert(Arc::clone(&uid), pod.status(None));
                         state.pods_started += 1;
                     });
-                    self.running.lock().insert(uid, pod);
+                    if shared {
+                        self.warn_of_another(&pod);
+                    }
+                    self.running.lock().pods.insert(uid, pod);
                 }
                 Err(error) => self.complain(&pod, error),
             }
         }
+        self.look_again(now);
+    }
+
+    fn warn_of_another(&mut self, pod: &NodePod) {
+        let uid = pod.uid();
+        warn!(
+            uid = &*uid,
+            pod = %pod.label(),
+            "another proxy serves this pod as well: each takes some of its connections, with its own mesh and certificates; \
+             end one of the two, or let only one have the pod in its pods file"
+        );
+        self.note_shared(&uid, true);
+        self.shared.insert(uid, Instant::now() + Duration::from_secs(POD_RETRY_SECONDS));
+    }
+
+    /// Whether those that were shared still are.
+    fn look_again(&mut self, now: Instant) {
+        let due: Vec<Arc<str>> =
+            self.shared.iter().filter(|(_, again)| **again <= now).map(|(uid, _)| Arc::clone(uid)).collect();
+        for uid in due {
+            if self.wanted.get(&uid).is_some_and(NodePod::is_shared) {
+                self.shared.insert(uid, now + Duration::from_secs(POD_RETRY_SECONDS));
+                continue;
+            }
+            info!(uid = &*uid, "no other proxy serves this pod any more");
+            self.note_shared(&uid, false);
+            self.shared.remove(&uid);
+        }
+    }
+
+    fn note_shared(&self, uid: &str, shared: bool) {
+        self.status.update(|state| {
+            if let Some(pod) = state.pods.get_mut(uid) {
+                pod.shared = shared;
+            }
+        });
     }
 
     fn complain(&mut self, pod: &NodePod, error: String) {
@@ -209,9 +286,18 @@ async fn add(pod: &NodePod, plane: &impl DataPlane) -> Result<(), String> {
 // === impl Running ===
 
 impl Running {
-    /// Every change to the map is a single call: it is whole even after a panic.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, NodePod>> {
+    fn lock(&self) -> MutexGuard<'_, Carried> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Carried ===
+
+impl Carried {
+    /// What becomes of it now is known when it has been done. Says whether it was carried.
+    fn unsettle(&mut self, uid: &Arc<str>) -> bool {
+        self.unsettled.insert(Arc::clone(uid));
+        self.pods.remove(uid).is_some()
     }
 }
 
@@ -248,7 +334,14 @@ impl NodePod {
             namespace: namespace.into(),
             service_account: service_account.into(),
             pending,
+            shared: false,
         }
+    }
+
+    /// Whether another proxy serves it too. That of dedicated mode is seen by the ports that are asked.
+    fn is_shared(&self) -> bool {
+        let namespace = self.open().ok().and_then(|pod| pod.netns);
+        namespace.is_some_and(sharing::is_shared)
     }
 
     fn open(&self) -> Result<Pod, String> {
@@ -268,3 +361,6 @@ impl NodePod {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,6 @@ mod status;
 pub use explanation::{Explanation, Outcome, Step};
 pub use flow::{AuthType, End, Event, Flow, FlowDirection, FlowLine, Lost, Verdict};
 pub use status::{
-    CertificateReport, MeshReport, OpenConnections, PlaneReport, PodReport, Problem, ShardReport,
-    StatusReport,
+    CertificateReport, FailureReport, MeshReport, OpenConnections, PlaneReport, PodReport, Problem,
+    ShardReport, StatusReport,
 };

@@ -61,6 +61,9 @@ pub(crate) async fn open(
     let (wants, wanted) = watch::channel(Wants::new());
     let (events, certificates) = mpsc::channel(CERTIFICATE_EVENTS_MAX);
     let mut pods = Pods::new(known.running.clone(), known.status.clone());
+    if known.succession.has_predecessor() {
+        pods.expect_predecessor();
+    }
     let mut mesh = mesh_feed(environment, known, &mut clients)?;
     let first = match mesh {
         MeshFeed::Local(_) => {

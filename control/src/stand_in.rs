@@ -32,7 +32,7 @@ pub(crate) struct StandIn {
     pub(crate) broken: RefCell<Vec<String>>,
     pub(crate) observations: RefCell<VecDeque<Observation>>,
     pub(crate) lost: Cell<u64>,
-    /// A pod is not added at once.
+    /// A pod is not added at once, nor removed.
     pub(crate) slow: Cell<bool>,
     /// Connections never end.
     pub(crate) stuck: Cell<bool>,
@@ -79,6 +79,9 @@ impl DataPlane for StandIn {
 
     async fn remove_pod(&self, uid: &str) -> Result<(), EngineError> {
         self.note(format!("remove {uid}"));
+        if self.slow.get() {
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 

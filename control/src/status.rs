@@ -71,6 +71,8 @@ pub(crate) struct PodStatus {
     pub(crate) service_account: Arc<str>,
     /// Why it has no listeners yet; `None` if it has.
     pub(crate) pending: Option<String>,
+    /// Another proxy has listeners there as well.
+    pub(crate) shared: bool,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use crate::access_log::AccessLog;
 use crate::environment::Environment;
+use crate::failures::Failures;
 use crate::flows::Flows;
 use crate::metrics::Connections;
 use crate::plane::DataPlane;
@@ -30,6 +31,7 @@ pub(crate) struct Telemetry {
     pub(crate) connections: Connections,
     pub(crate) flows: Flows,
     pub(crate) standing: Standing,
+    pub(crate) failures: Failures,
     /// Observations of which it was told that they are lost.
     lost: Arc<AtomicU64>,
 }
@@ -41,6 +43,7 @@ impl Telemetry {
             connections: Connections::new(environment.series),
             flows: Flows::new(),
             standing: Standing::default(),
+            failures: Failures::default(),
             lost: Arc::default(),
         }
     }
@@ -48,7 +51,9 @@ impl Telemetry {
     pub(crate) fn note(&self, observation: &Observation) {
         self.access_log.write(observation);
         self.connections.count(observation, Instant::now());
-        self.flows.note(observation, SystemTime::now());
+        let now = SystemTime::now();
+        self.flows.note(observation, now);
+        self.failures.note(observation, now);
         self.standing.note(observation);
     }
 

@@ -260,7 +260,7 @@ impl<P: DataPlane> Work<P> {
 
     /// What is answered to who asks.
     fn routers(&self, figures: Figures) -> Routers {
-        let Telemetry { connections, flows, standing, .. } = self.telemetry.clone();
+        let Telemetry { connections, flows, standing, failures, .. } = self.telemetry.clone();
         let (known, readiness) = (self.known.clone(), self.readiness.clone());
         Routers {
             readiness: readiness::router(readiness.clone()),
@@ -276,6 +276,7 @@ impl<P: DataPlane> Work<P> {
                 figures,
                 flows,
                 standing,
+                failures,
                 shutdown: self.shutdown.clone(),
                 node: self.environment.node_name.as_deref().map(Arc::from),
                 origins: Origins::of(&self.environment),

@@ -1,7 +1,7 @@
 //! What is wrong with a proxy, judged by its own report, and what to do about it.
 
 use crate::environment::{CertificateSettings, Environment, MeshSource, Mode, PodSource};
-use crate::reports::{CertificateReport, PlaneReport, PodReport, Problem, StatusReport};
+use crate::reports::{CertificateReport, FailureReport, PlaneReport, PodReport, Problem, StatusReport};
 
 /// A certificate that ends so soon should have been renewed long ago: the embedded CA's shortest lives ten seconds, all
 /// others are renewed at half their life.
@@ -25,31 +25,50 @@ pub(super) fn diagnose(report: &StatusReport, origins: Origins) -> Vec<Problem> 
     let pods = report.pods.iter().filter_map(|pod| self::pod(pod, origins));
     let certificates = report.certificates.iter().filter_map(|held| certificate(held, origins));
     let mut problems: Vec<Problem> = planes.chain(pods).chain(certificates).collect();
-    if let Some(first) = report.unserved.first() {
-        let what = format!(
-            "the mesh has pods of this node that nobody named to this proxy, such as {first}: nobody encrypts for them"
-        );
-        let cure = match origins.local_pods {
-            true => {
-                "add them to the pods file; if they are not of this node, correct `node` of their workloads, or NODE_NAME"
-            }
-            false => {
-                "see that the node agent enrols them, and that NODE_NAME is what `node` of their workloads says"
-            }
-        };
-        problems.push(problem(what, cure));
-    }
-    if report.waiting_for.iter().any(|task| task == "drain") {
+    problems.extend(report.failures.iter().filter_map(failure));
+    problems.extend(unserved(report, origins));
+    problems.extend(waiting(report, origins, problems.is_empty()));
+    problems
+}
+
+fn unserved(report: &StatusReport, origins: Origins) -> Option<Problem> {
+    let first = report.unserved.first()?;
+    let what = format!(
+        "the mesh has pods of this node that nobody named to this proxy, such as {first}: nobody encrypts for them"
+    );
+    let cure = match origins.local_pods {
+        true => {
+            "add them to the pods file; if they are not of this node, correct `node` of their workloads, or NODE_NAME"
+        }
+        false => {
+            "see that the node agent enrols them, and that NODE_NAME is what `node` of their workloads says"
+        }
+    };
+    Some(problem(what, cure))
+}
+
+/// What keeps it from being ready, where that has not been said; `well`: nothing else is wrong.
+fn waiting(report: &StatusReport, origins: Origins, well: bool) -> Vec<Problem> {
+    let waits = |name: &str| report.waiting_for.iter().any(|task| task == name);
+    let mut problems = Vec::new();
+    if waits("drain") {
         problems.push(problem("the proxy is ending: it takes no new connections", "wait for its successor"));
     }
-    if report.waiting_for.iter().any(|task| task == "state manager") {
+    let unmet = |plane: &PlaneReport| plane.name == "xds" && !plane.connected && plane.connections == 0;
+    if waits("state manager") && !report.control_connections.iter().any(unmet) {
         let cure = match origins.local_mesh {
             true => "wait: the mesh file is being read",
-            false => {
-                "see the control connections above, and whether the control plane sends this node its workloads"
-            }
+            false => "see whether the xDS server answers, and whether it sends this node its workloads",
         };
-        problems.push(problem("the mesh is not known yet: connections wait for it, and then fail", cure));
+        problems.push(problem(
+            "the mesh is not known yet: no pod is served, and connections of redirected pods are refused",
+            cure,
+        ));
+    } else if waits("workload proxy manager") && well && !origins.local_pods {
+        problems.push(problem(
+            "the node agent has not named all pods of this node yet",
+            "wait a moment; if it stays so, the log of the node agent says at which pod it stands",
+        ));
     }
     problems
 }
@@ -59,6 +78,7 @@ fn plane(plane: &PlaneReport) -> Option<Problem> {
         return None;
     }
     let PlaneReport { name, address, seconds, error, .. } = plane;
+    let role = plane.role();
     let cause = error.as_deref().unwrap_or("it has not answered yet");
     if plane.file {
         let what = format!(
@@ -66,12 +86,60 @@ fn plane(plane: &PlaneReport) -> Option<Problem> {
         );
         return Some(problem(what, "correct it: it is read again within a second, without a restart"));
     }
-    if plane.connected {
-        let what = format!("{name} at {address} sent something that was not taken: {cause}");
-        return Some(problem(what, "see who sends it; what was known before stays in force"));
+    if plane.connected && name == "certificates" {
+        let what = format!("the {role} at {address} does not give what it is asked for: {cause}");
+        return Some(problem(what, "see its log, and that it knows the identities of this node's pods"));
     }
-    let what = format!("no connection to {name} at {address} for {seconds} s: {cause}");
-    Some(problem(what, "see that it runs and listens there; what was known before stays in force"))
+    if plane.connected {
+        let what = format!("the {role} at {address} sent something that was not taken: {cause}");
+        return Some(problem(what, "correct it where it comes from; what was known before stays in force"));
+    }
+    let what = format!("no connection to the {role} at {address} for {seconds} s: {cause}");
+    Some(problem(what, without(name, plane.connections > 0)))
+}
+
+/// What to do while a control plane is away, and what that means until then. It is called again by itself.
+fn without(plane: &str, was_there: bool) -> &'static str {
+    match (plane, was_there) {
+        ("zds", true) => {
+            "look at the node agent of this node; pods go on as they are, and none comes or goes until it is back"
+        }
+        ("zds", false) => "look at the node agent of this node; until it answers no pod is served",
+        ("xds", true) => "look at the server, and the way to it; until it is back the mesh stays what it was",
+        ("xds", false) => "look at the server, and the way to it; until it answers no pod is served",
+        ("certificates", _) => {
+            "look at it, and the way to it; certificates in use last until they end, and pods without one get no connections"
+        }
+        ("container runtime", _) => {
+            "see that CONTAINER_RUNTIME_SOCK_PATH is its socket, and mounted here; pods that have a certificate keep it"
+        }
+        _ => "see that it runs and listens there; what was known before stays in force",
+    }
+}
+
+/// What two proxies could not agree on. What befell an application alone is listed, and no problem of ours.
+fn failure(failure: &FailureReport) -> Option<Problem> {
+    if !failure.of_mesh {
+        return None;
+    }
+    let FailureReport { source, destination, count, seconds_ago, error, flag, .. } = failure;
+    let times = if *count == 1 { "failed once" } else { &format!("failed {count} times") };
+    let what = format!("{source} -> {destination} {times}, {seconds_ago} s ago for the last time: {error}");
+    let peer = failure
+        .peer_node
+        .as_deref()
+        .map_or_else(|| "the other node".to_owned(), |node| format!("node {node}"));
+    let cure = match flag.as_str() {
+        "NETWORK_POLICY" => {
+            format!("let TCP 15008 through from pod to pod (network policy, firewall), to and from {peer}")
+        }
+        "IDENTITY_ERROR" => "see the certificates, and who signs them".to_owned(),
+        "CERT_REVOKED" => "have the certificate issued anew, or correct the list (CRL_PATH)".to_owned(),
+        _ => format!(
+            "compare with what `ringway status` says on {peer}: trust domain, roots, certificates, clock"
+        ),
+    };
+    Some(problem(what, &cure))
 }
 
 fn pod(pod: &PodReport, origins: Origins) -> Option<Problem> {
@@ -85,6 +153,14 @@ fn pod(pod: &PodReport, origins: Origins) -> Option<Problem> {
             }
             false => "it is tried again every few seconds; see that its network namespace exists",
         };
+        return Some(problem(what, cure));
+    }
+    if pod.shared {
+        let what = format!(
+            "pod {namespace}/{name} is served by another proxy as well: each takes some of its connections, with its own \
+             mesh and certificates"
+        );
+        let cure = "end one of the two, or let only one have the pod in its pods file";
         return Some(problem(what, cure));
     }
     if pod.in_mesh {
@@ -105,19 +181,28 @@ fn pod(pod: &PodReport, origins: Origins) -> Option<Problem> {
 
 fn certificate(certificate: &CertificateReport, origins: Origins) -> Option<Problem> {
     let CertificateReport { identity, error, failures, .. } = certificate;
-    let cause = error.as_deref().unwrap_or("none has come yet");
+    let cause = |otherwise| error.as_deref().unwrap_or(otherwise);
     let cure = match origins.local_authority {
-        true => "see the CA directory (RINGWAY_CA_DIR); it is read at start only",
+        true => "put the CA directory (RINGWAY_CA_DIR) right, and restart: it is read at start only",
         false => "see the log of who signs certificates, and that it knows this identity",
     };
     let what = match certificate.seconds_left {
-        None => format!("{identity} has no certificate, so its connections fail: {cause}"),
-        Some(left) if left <= 0 => format!("the certificate of {identity} ended {} s ago: {cause}", -left),
-        Some(left) if *failures > 0 => format!(
-            "{identity} gets no new certificate ({failures} tries); the old one ends in {left} s: {cause}"
-        ),
+        None => {
+            let cause = cause("none has come yet");
+            format!("{identity} has no certificate, so its connections fail: {cause}")
+        }
+        Some(left) if left <= 0 => {
+            let cause = cause("no newer one has come");
+            format!("the certificate of {identity} ended {} s ago, so its connections fail: {cause}", -left)
+        }
+        Some(left) if *failures > 0 => {
+            let cause = cause("no cause was given");
+            format!(
+                "{identity} gets no new certificate ({failures} tries); the old one ends in {left} s: {cause}"
+            )
+        }
         Some(left) if left < CERTIFICATE_SECONDS_LOW && error.is_some() => {
-            format!("the certificate of {identity} ends in {left} s: {cause}")
+            format!("the certificate of {identity} ends in {left} s: {}", cause(""))
         }
         Some(_) => return None,
     };
@@ -142,122 +227,4 @@ impl Origins {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reports::OpenConnections;
-
-    fn of_plane(connected: bool, error: Option<&str>) -> StatusReport {
-        let plane = PlaneReport {
-            name: "xds".to_owned(),
-            address: "https://istiod:15012".to_owned(),
-            file: false,
-            connected,
-            seconds: 42,
-            connections: 1,
-            error: error.map(str::to_owned),
-        };
-        StatusReport { control_connections: vec![plane], ..StatusReport::default() }
-    }
-
-    fn of_pod(pending: Option<&str>, in_mesh: bool) -> StatusReport {
-        let pod = PodReport {
-            uid: "uid-1".to_owned(),
-            namespace: "shop".to_owned(),
-            name: "cart".to_owned(),
-            service_account: "cart".to_owned(),
-            pending: pending.map(str::to_owned),
-            in_mesh,
-            open: OpenConnections::default(),
-        };
-        StatusReport { pods: vec![pod], ..StatusReport::default() }
-    }
-
-    fn of_certificate(seconds_left: Option<i64>, failures: u64, error: Option<&str>) -> StatusReport {
-        let certificate = CertificateReport {
-            identity: "spiffe://td/ns/shop/sa/cart".to_owned(),
-            pod: None,
-            seconds_left,
-            failures,
-            error: error.map(str::to_owned),
-        };
-        StatusReport { certificates: vec![certificate], ..StatusReport::default() }
-    }
-
-    fn waiting(task: &str) -> StatusReport {
-        StatusReport { waiting_for: vec![task.to_owned()], ..StatusReport::default() }
-    }
-
-    #[test]
-    fn each_state_has_its_problem_or_none() {
-        for (report, expected) in [
-            (StatusReport::default(), None),
-            (of_plane(true, None), None),
-            (of_plane(true, Some("bad policy")), Some("sent something that was not taken: bad policy")),
-            (
-                of_plane(false, Some("refused")),
-                Some("no connection to xds at https://istiod:15012 for 42 s: refused"),
-            ),
-            (of_plane(false, None), Some("it has not answered yet")),
-            (of_pod(None, true), None),
-            (of_pod(Some("no such file"), true), Some("pod shop/cart is not served: no such file")),
-            (of_pod(None, false), Some("the mesh has no such workload")),
-            (of_certificate(Some(3_600), 0, None), None),
-            (of_certificate(Some(9), 0, None), None),
-            (
-                of_certificate(Some(3_600), 2, Some("denied")),
-                Some("(2 tries); the old one ends in 3600 s: denied"),
-            ),
-            (of_certificate(Some(9), 0, Some("denied")), Some("ends in 9 s: denied")),
-            (of_certificate(Some(-5), 1, Some("denied")), Some("ended 5 s ago: denied")),
-            (
-                of_certificate(None, 1, Some("denied")),
-                Some("has no certificate, so its connections fail: denied"),
-            ),
-            (of_certificate(None, 0, None), Some("none has come yet")),
-            (
-                StatusReport { unserved: vec!["shop/lost".to_owned()], ..StatusReport::default() },
-                Some("such as shop/lost"),
-            ),
-            (waiting("drain"), Some("the proxy is ending")),
-            (waiting("state manager"), Some("the mesh is not known yet")),
-        ] {
-            let problems = diagnose(&report, Origins::default());
-            assert_eq!(problems.len(), usize::from(expected.is_some()), "{problems:?}");
-            if let (Some(problem), Some(expected)) = (problems.first(), expected) {
-                assert!(problem.what.contains(expected), "{} should say {expected}", problem.what);
-                assert!(!problem.cure.is_empty());
-            }
-        }
-    }
-
-    /// Where there is no control plane, nobody is sent to look after one.
-    #[test]
-    fn what_is_written_down_here_is_cured_here() {
-        let local = Origins { whole_node: true, local_mesh: true, local_pods: true, local_authority: true };
-        let mut file = of_plane(false, Some("/mesh.yaml:3:5: unknown field `nmae`"));
-        file.control_connections[0].file = true;
-        file.control_connections[0].name = "mesh file".to_owned();
-        for (report, what, cure) in [
-            (
-                file,
-                "the mesh file has been wrong for 42 s, and what it said before is in force: /mesh",
-                "correct it",
-            ),
-            (of_pod(Some("no such file"), true), "is not served", "`netns` in the pods file"),
-            (of_pod(None, false), "no such workload", "add it to the mesh file"),
-            (of_certificate(None, 1, Some("expired")), "no certificate", "CA directory"),
-            (
-                StatusReport { unserved: vec!["shop/lost".to_owned()], ..StatusReport::default() },
-                "such as shop/lost",
-                "add them to the pods file",
-            ),
-            (waiting("state manager"), "not known yet", "wait"),
-        ] {
-            let problems = diagnose(&report, local);
-            let [problem] = problems.as_slice() else { unreachable!("{problems:?}") };
-            assert!(problem.what.contains(what), "{problem:?} should say {what}");
-            assert!(problem.cure.contains(cure), "{problem:?} should say {cure}");
-            assert!(!problem.cure.contains("control plane"), "{problem:?}");
-        }
-    }
-}
+mod tests;

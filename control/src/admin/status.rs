@@ -47,6 +47,7 @@ impl Admin {
             pods: state.pods.iter().map(|(uid, pod)| self::pod(uid, pod, open, &snapshot)).collect(),
             unserved: unserved(&state.pods, &snapshot, self.whole_node()),
             certificates: certificates(&state.certificates, &snapshot, now),
+            failures: self.failures.report(&snapshot, now),
             shards: shards.iter().map(shard).collect(),
             problems: Vec::new(),
         });
@@ -87,6 +88,7 @@ fn pod(uid: &str, pod: &PodStatus, open: &[PodConnections], snapshot: &Snapshot)
         name: pod.name.to_string(),
         service_account: pod.service_account.to_string(),
         pending: pod.pending.clone(),
+        shared: pod.shared,
         in_mesh: snapshot.workload_of_pod(&pod.name, &pod.namespace, &pod.service_account).is_some(),
         open: open.map(connections).unwrap_or_default(),
     }

@@ -21,6 +21,7 @@ pub(super) fn admin() -> (Admin, Questions) {
         figures,
         flows: Flows::new(),
         standing: Standing::default(),
+        failures: Failures::default(),
         shutdown: Shutdown(watch::Sender::new(false)),
         node: Some("node-1".into()),
         origins: Origins::of(&environment(&[])),
@@ -85,6 +86,7 @@ async fn the_status_tells_what_the_control_thread_knows() {
         namespace: "shop".into(),
         service_account: "cart".into(),
         pending: None,
+        shared: false,
     };
     admin.known.status.update(|state| _ = state.pods.insert("uid-1".into(), pod));
     let mut snapshot = Snapshot::default();

@@ -125,6 +125,7 @@ impl Scene {
             namespace: "shop".into(),
             service_account: name.into(),
             pending: pending(name),
+            shared: false,
         };
         let pods = ["client", "keyless", "late", "plain"].map(|name| (name.into(), pod(name))).into();
         Self { snapshot, pods }

@@ -8,7 +8,8 @@ pub struct Explanation {
     pub source: String,
     pub destination: String,
     pub outcome: Outcome,
-    /// In the order in which they are taken; the last is the one that decides.
+    /// In the order in which they are taken; the last is the one that decides, but for `lately`, which tells what became of
+    /// others before.
     pub steps: Vec<Step>,
 }
 
@@ -27,7 +28,7 @@ pub enum Outcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// `source`, `destination`, `pod`, `route`, `certificate`, `deliver`, `policy`, `authorise`
+    /// `source`, `destination`, `pod`, `route`, `certificate`, `deliver`, `policy`, `authorise`, `lately`
     pub step: String,
     pub finding: String,
     /// What to do, where it went wrong.

@@ -37,9 +37,16 @@ pub struct Flow {
     /// Of one that has ended, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// It never came to stand, and no policy was the reason.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub failed: bool,
     /// Why it ended before its time, or never began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The reader was too slow.

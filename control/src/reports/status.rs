@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::FlowDirection;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
     pub version: String,
@@ -21,6 +23,9 @@ pub struct StatusReport {
     #[serde(default)]
     pub unserved: Vec<String>,
     pub certificates: Vec<CertificateReport>,
+    /// Connections that failed lately and did not work since, the latest first.
+    #[serde(default)]
+    pub failures: Vec<FailureReport>,
     pub shards: Vec<ShardReport>,
     /// What is wrong, and what to do.
     pub problems: Vec<Problem>,
@@ -56,6 +61,18 @@ pub struct PlaneReport {
     pub error: Option<String>,
 }
 
+impl PlaneReport {
+    /// What it is to those who do not know its name.
+    pub fn role(&self) -> &str {
+        match self.name.as_str() {
+            "zds" => "node agent (zds)",
+            "xds" => "xDS server",
+            "certificates" => "source of certificates",
+            other => other,
+        }
+    }
+}
+
 /// A pod of this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodReport {
@@ -65,6 +82,9 @@ pub struct PodReport {
     pub service_account: String,
     /// Why it is not served yet.
     pub pending: Option<String>,
+    /// Another proxy serves it as well.
+    #[serde(default)]
+    pub shared: bool,
     /// The mesh describes it: without that its connections are refused.
     pub in_mesh: bool,
     pub open: OpenConnections,
@@ -90,6 +110,27 @@ pub struct CertificateReport {
     /// Tries in a row to get one that failed.
     pub failures: u64,
     pub error: Option<String>,
+}
+
+/// Connections between the same two ends that never came to stand, in the last ten minutes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureReport {
+    pub direction: FlowDirection,
+    /// `namespace/pod`, or its address where the mesh does not know it.
+    pub source: String,
+    /// The same, with the port where one was asked for.
+    pub destination: String,
+    /// The node of the other end, where the mesh knows it.
+    pub peer_node: Option<String>,
+    /// Both ends have proxies, and it is between these that it failed.
+    pub of_mesh: bool,
+    /// As `response_flags` of the metrics.
+    pub flag: String,
+    pub count: u64,
+    /// When it was the last time.
+    pub seconds_ago: u64,
+    /// What went wrong then.
+    pub error: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,6 +25,7 @@ fn of_flow(flow: &Flow) -> String {
         AuthType::None => "none  ",
     };
     let verdict = match flow.verdict {
+        _ if flow.failed => "FAILED ",
         Verdict::Allowed => "allowed",
         Verdict::Denied => "DENIED",
         Verdict::Audited => "audited",
@@ -68,6 +69,7 @@ fn end(end: &End) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use control::reports::Lost;
 
     use super::*;
@@ -96,15 +98,25 @@ mod tests {
             bytes_sent: 3,
             bytes_received: 4,
             duration_ms: Some(12),
+            failed: false,
             error: None,
         };
         let expected = "2024-11-21T10:00:57Z closed inbound  SPIFFE DENIED #0-1 shop/cart [10.0.0.1:40000] -> 10.0.0.2:80 \
                         3 B sent, 4 B received, 12 ms policy=\"shop/no\" reason=\"policy shop/no denies it\"";
         assert_eq!(text(&FlowLine::Flow(Box::new(flow.clone()))), expected);
         flow.error = Some("denied by policy: policy shop/no denies it".to_owned());
+        let json = serde_json::to_string(&flow).unwrap();
+        assert!(!json.contains("failed"), "{json}");
         let line = text(&FlowLine::Flow(Box::new(flow)));
         assert!(line.ends_with(" error=\"denied by policy: policy shop/no denies it\""), "{line}");
         assert_eq!(line.matches("policy shop/no denies it").count(), 1, "it is said once: {line}");
+        let FlowLine::Flow(mut flow) = serde_json::from_str(&json).unwrap() else { panic!("{json}") };
+        flow.failed = true;
+        let line = text(&FlowLine::Flow(flow));
+        assert!(
+            line.contains(" inbound  SPIFFE FAILED  #0-1 "),
+            "allowed it may be, but it is not there: {line}"
+        );
         assert!(text(&FlowLine::Lost(Lost { lost: 7 })).starts_with("... 7 flows are missing"));
     }
 }

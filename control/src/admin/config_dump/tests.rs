@@ -75,6 +75,7 @@ async fn pods_are_up_or_pending_and_have_their_connections() {
             namespace: "shop".into(),
             service_account: "cart".into(),
             pending,
+            shared: false,
         };
         admin.known.status.update(|state| _ = state.pods.insert(uid.into(), pod));
     }

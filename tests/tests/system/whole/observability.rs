@@ -178,9 +178,14 @@ fn status_and_explain_say_what_is_so_and_what_is_wrong() {
     let status = ringway(netns, &["status"]);
     let text = said(&status);
     assert!(status.status.success(), "{text}");
-    for expected in
-        [": ready", "default/client (client): ", &format!("{CLIENT}: "), " left", "mesh: 2 workloads"]
-    {
+    for expected in [
+        ": ready, and nothing is wrong",
+        "default/client (service account client): ",
+        "tunnels: TLS 1.3 with ",
+        &format!("{CLIENT}: "),
+        " left",
+        "mesh: 2 workloads",
+    ] {
         assert!(text.contains(expected), "no {expected} in {text}");
     }
     let report: Value = serde_json::from_slice(&ringway(netns, &["status", "--json"]).stdout).unwrap();

@@ -47,10 +47,14 @@ fn a_second_proxy_succeeds_one_with_the_same_pods_and_tells_of_one_with_others()
     });
     back.unwrap();
 
-    let third = start("third", &other_pods);
+    let mut third = start("third", &other_pods);
+    third.wait_for_line(&["another proxy serves this pod as well", "pods file"], TELL_TIMEOUT).unwrap();
     for endpoint in ["admin", "stats", "readiness"] {
         let told = third.lines_with(&[&format!("{endpoint} address "), "another proxy listens there too"]);
         assert_eq!(told.len(), 1, "{}", third.written());
     }
     first.expect_running().unwrap();
+    // It is the only one before long, and says so.
+    first.kill().unwrap();
+    third.wait_for_line(&["no other proxy serves this pod any more"], TELL_TIMEOUT).unwrap();
 }
