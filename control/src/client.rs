@@ -174,6 +174,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::stand_in::refused_port;
 
     /// Answers one request with these bytes; the client for it, and what the request was.
     fn server(answer: &'static str) -> (Client, thread::JoinHandle<String>) {
@@ -233,8 +234,8 @@ mod tests {
             assert!(error.contains(expected), "{error} should say {expected}");
             assert!(expected != "wrong" || error == expected, "nobody typed an HTTP status: {error}");
         }
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Client::new(&free.to_string()).ask::<Value>("/x", &[]).unwrap_err().to_string();
+        let (_held, port) = refused_port();
+        let error = Client::new(&format!("127.0.0.1:{port}")).ask::<Value>("/x", &[]).unwrap_err().to_string();
         assert!(error.contains("no proxy answers on") && error.contains("RINGWAY_ADMIN"), "{error}");
     }
 }

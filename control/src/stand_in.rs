@@ -13,6 +13,7 @@ use engine::observe::{
 };
 use engine::tls::Credentials;
 use proto::workload as message;
+use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 
 use crate::environment::{Environment, Machine};
@@ -132,6 +133,17 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
     let any = ([127, 0, 0, 1], 0).into();
     (environment.admin_address, environment.stats_address, environment.readiness_address) = (any, any, any);
     environment
+}
+
+/// A port at which every connection over loopback is refused, for as long as the socket is held: it is taken, and nobody
+/// listens.
+pub(crate) fn refused_port() -> (TcpSocket, u16) {
+    let bound = |socket: TcpSocket, address: &str| socket.bind(address.parse().unwrap()).map(|()| socket);
+    // Of both families, where the machine has both.
+    let socket = TcpSocket::new_v6().and_then(|socket| bound(socket, "[::]:0"));
+    let socket = socket.or_else(|_| bound(TcpSocket::new_v4()?, "0.0.0.0:0")).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 /// A connection of which no more is known than the two ends, from this port.

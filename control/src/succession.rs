@@ -21,6 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
+use rustix::io::retry_on_intr;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
@@ -78,11 +79,16 @@ impl Succession {
     /// Takes a place among those who learn of their pods here: at the socket of an agent, or from a file. A predecessor
     /// knows of us on return.
     pub(crate) fn enter(source: &Path) -> io::Result<Self> {
+        Self::enter_within(source, Duration::from_millis(INTRODUCTION_MS_MAX))
+    }
+
+    /// The same for a predecessor that is given so long to answer.
+    fn enter_within(source: &Path, patience: Duration) -> io::Result<Self> {
         let succession = Self::default();
         let address = address(source)?;
         let predecessor = introduce(&address, SUCCEEDS).ok();
         if let Some(predecessor) = &predecessor {
-            await_welcome(predecessor)?;
+            await_welcome(predecessor, patience)?;
         }
         let listener = match &predecessor {
             Some(_) => None,
@@ -237,10 +243,11 @@ fn introduce(address: &SocketAddr, word: u8) -> io::Result<StdStream> {
 
 /// Waits until the predecessor knows of us: it would take the agent back from us otherwise. Its word stays to be read: it
 /// may be another one, of a version that welcomes nobody.
-fn await_welcome(predecessor: &StdStream) -> io::Result<()> {
+fn await_welcome(predecessor: &StdStream, patience: Duration) -> io::Result<()> {
     predecessor.set_nonblocking(false)?;
-    predecessor.set_read_timeout(Some(Duration::from_millis(INTRODUCTION_MS_MAX)))?;
-    let _ = recv(predecessor, &mut [0], RecvFlags::PEEK);
+    predecessor.set_read_timeout(Some(patience))?;
+    // A signal is no answer.
+    let _ = retry_on_intr(|| recv(predecessor, &mut [0], RecvFlags::PEEK));
     predecessor.set_nonblocking(true)
 }
 
@@ -294,7 +301,7 @@ mod tests {
     async fn the_first_learns_of_the_second_and_the_second_of_its_resignation() {
         let path = path("succession");
         let first = Succession::enter(Path::new(&path)).unwrap();
-        let second = Succession::enter(Path::new(&path)).unwrap();
+        let second = Succession::enter_within(Path::new(&path), PATIENCE).unwrap();
         assert!(*first.succeeded().borrow(), "before the second does anything else");
         let mut anew = second.follow_anew();
         assert!(!anew.has_changed().unwrap());
@@ -310,7 +317,7 @@ mod tests {
     async fn a_predecessor_that_only_resigns_is_heard() {
         let (ours, mut theirs) = StdStream::pair().unwrap();
         theirs.write_all(&[RESIGNED]).unwrap();
-        await_welcome(&ours).unwrap();
+        await_welcome(&ours, PATIENCE).unwrap();
         let succession = Succession::default();
         let mut anew = succession.follow_anew();
         let predecessor = UnixStream::from_std(ours).unwrap();

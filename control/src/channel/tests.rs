@@ -24,6 +24,7 @@ use tonic::{Request, Response, Status};
 
 use super::*;
 use crate::environment::{Root, Token};
+use crate::stand_in::refused_port;
 
 /// Answers with the headers of the call.
 struct Headers;
@@ -247,7 +248,7 @@ async fn who_is_not_there_is_named() {
     let missing = lab.dialer(Endpoint::Unix(lab.path("none.sock"))).connect().await.unwrap_err();
     assert!(matches!(missing, ConnectError::Socket { missing: true, .. }), "{missing}");
 
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let (_held, closed) = refused_port();
     let plain = Endpoint::Plain { host: "localhost".to_owned(), port: closed };
     let dialer = lab.dialer(plain);
     let refused = dialer.connect().await.unwrap_err();
@@ -256,12 +257,22 @@ async fn who_is_not_there_is_named() {
     assert_eq!(call(dialer.lazy()).await.unwrap_err(), refused.to_string(), "calls say the same");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_server_that_is_silent_is_given_up() {
     let (lab, pair) = (Lab::new(), Pair::cilium());
     pair.write(&lab.path("root.pem"));
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
-    let error = lab.dialer(tls("127.0.0.1", port)).connect().await.unwrap_err();
+    let dialer = lab.dialer(tls("127.0.0.1", port));
+    let accepted = async {
+        let _connected = silent.accept().await.unwrap();
+        // From now on time passes as soon as there is nothing else to do.
+        tokio::time::pause();
+        std::future::pending::<()>().await;
+    };
+    let error = tokio::select! {
+        connected = dialer.connect() => connected.unwrap_err(),
+        () = accepted => unreachable!(),
+    };
     assert!(matches!(error, ConnectError::Late { .. }), "{error}");
 }

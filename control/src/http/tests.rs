@@ -6,14 +6,21 @@ use axum::Extension;
 use axum::routing::get;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{pause, resume, timeout};
 
 use super::stream::body;
 use super::testing::{ask, send};
 use super::*;
 
 fn router() -> Router {
-    Router::new().route("/quick", get(|| async { "quick\n" })).route("/never", get(pending::<String>))
+    Router::new().route("/quick", get(|| async { "quick\n" })).route("/never", get(never))
+}
+
+/// From now on time passes as soon as there is nothing else to do. Not before: what is on its way over a socket would come
+/// too late.
+async fn never() -> String {
+    pause();
+    pending().await
 }
 
 #[tokio::test]
@@ -54,15 +61,16 @@ async fn a_silent_connection_is_closed_in_time() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_answer_that_does_not_come_is_given_up() {
     let (status, body) = ask(&router(), "GET", "/never").await;
     assert_eq!((status, body.as_str()), (503, "the proxy is too busy to answer\n"));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_handler_that_says_so_may_take_longer() {
     let slow = |Extension(leisure): Extension<Leisure>| async move {
+        pause();
         leisure.take();
         sleep(Duration::from_millis(10 * HTTP_ANSWER_MS_MAX)).await;
         "at last\n"
@@ -71,11 +79,13 @@ async fn a_handler_that_says_so_may_take_longer() {
     assert_eq!(ask(&router, "GET", "/slow").await, (200, "at last\n".to_owned()));
 }
 
-/// An answer that never fits into the socket's buffers; tells when whoever makes it need not go on.
+/// An answer that never fits into the socket's buffers, for whose reader time passes quickly; tells when whoever makes it
+/// need not go on.
 fn flood(endless: bool, gone: mpsc::Sender<()>) -> Router {
     let answer = move || {
         let gone = gone.clone();
         async move {
+            pause();
             let (parts, body) = body();
             tokio::spawn(async move {
                 while parts.send(vec![0; 64 * 1024]).await.is_ok() {}
@@ -88,7 +98,7 @@ fn flood(endless: bool, gone: mpsc::Sender<()>) -> Router {
     Router::new().route("/", get(answer))
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_reader_that_stands_holds_nothing_for_ever_unless_it_follows() {
     for (reach, endless, cut) in [
         (Reach::Loopback, false, true),
@@ -107,5 +117,6 @@ async fn a_reader_that_stands_holds_nothing_for_ever_unless_it_follows() {
         assert_eq!(timeout(day, gone.recv()).await.is_ok(), cut, "{reach:?} {endless}");
         drop(reader);
         serving.abort();
+        resume();
     }
 }

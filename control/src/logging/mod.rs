@@ -82,12 +82,17 @@ pub(crate) mod testing {
     #![allow(clippy::unwrap_used)]
 
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, LazyLock, Mutex};
 
     use time::OffsetDateTime;
+    use tracing::Dispatch;
     use tracing_subscriber::Registry;
 
     use super::*;
+
+    /// A subscriber beside that of a test, on no thread. With one subscriber alone tracing asks the thread that first comes
+    /// to a line whether anybody wants it, and remembers the answer for all threads: one of another test has no subscriber.
+    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default()));
 
     #[derive(Clone, Default)]
     struct Caught(Arc<Mutex<Vec<u8>>>);
@@ -114,6 +119,7 @@ pub(crate) mod testing {
 
     /// What is logged while `act` runs.
     pub(crate) fn logged(format: LogFormat, filter: &str, act: impl FnOnce()) -> String {
+        LazyLock::force(&ANOTHER);
         let caught = Caught::default();
         let writer = caught.clone();
         let settings = LogSettings { filter: filter.to_owned(), format, findings_at_info: false };
@@ -157,6 +163,17 @@ mod tests {
             "{\"level\":\"warn\",\"time\":\"2024-11-21T10:00:57.012345Z\",\"scope\":\"access\",\"message\":\"odd\",\
              \"text\":\"line\\n\\\"q\\\"\",\"count\":3,\"less\":-1,\"yes\":true,\"address\":\"127.0.0.1\"}\n"
         );
+    }
+
+    /// Tests run beside each other, and most have no subscriber.
+    #[test]
+    fn a_line_that_another_thread_comes_to_first_is_caught_all_the_same() {
+        let tell = || tracing::info!("told");
+        let lines = logged(LogFormat::Plain, "info", || {
+            std::thread::scope(|scope| _ = scope.spawn(tell));
+            tell();
+        });
+        assert_eq!(lines.matches("told").count(), 1, "{lines}");
     }
 
     #[test]
