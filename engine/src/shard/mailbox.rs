@@ -253,7 +253,10 @@ impl Reports {
 
     /// The same for the last words of a shard, which has nothing else to do: waits for room, for a while.
     pub(crate) fn observed_at_last(&self, observations: impl Iterator<Item = Observation>) {
-        let deadline = Instant::now() + LAST_WORDS_TIMEOUT;
+        self.observed_until(Instant::now() + LAST_WORDS_TIMEOUT, observations);
+    }
+
+    fn observed_until(&self, deadline: Instant, observations: impl Iterator<Item = Observation>) {
         for observation in observations {
             while self.observations.is_full() && Instant::now() < deadline {
                 self.waker.wake();
@@ -384,7 +387,9 @@ mod tests {
         let shard = {
             let reports = Arc::clone(&reports);
             let words = (0..OBSERVATIONS_MAX + 100).map(|_| closed());
-            std::thread::spawn(move || reports.observed_at_last(words))
+            // However late the two threads are: that is not what the test is about.
+            let deadline = Instant::now() + Duration::from_secs(600);
+            std::thread::spawn(move || reports.observed_until(deadline, words))
         };
         let mut heard = 0;
         while heard < OBSERVATIONS_MAX + 100 {

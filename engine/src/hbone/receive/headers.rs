@@ -11,6 +11,16 @@ use crate::hbone::session::{Leaving, Role, Session};
 use crate::hbone::stream::{BODY_UNKNOWN, StreamId};
 use crate::hbone::{Sink, limits};
 
+/// A header block that was decoded, of the stream `id`.
+struct Section {
+    id: StreamId,
+    fields: Fields,
+    /// The peer says no more on this stream.
+    end: bool,
+}
+
+// === impl Session ===
+
 impl Session {
     pub(super) fn begin_headers<'i>(&mut self, head: Head) -> Result<Step<'i>, Fault> {
         // RFC 9113 §5.1.1: the client's ids are odd, and a server opens none here.
@@ -115,13 +125,14 @@ impl Session {
                 return self.floods.spend(Flood::Other).map(|()| Step::Continue);
             }
         }
+        let section = Section { id, fields, end };
         let Some(stream) = self.streams.find(id) else {
             return if is_new && self_dependent {
                 self.stream_error(id, ErrorCode::PROTOCOL_ERROR, out)
             } else if is_new {
-                self.request(id, fields, end, out)
+                self.request(section, out)
             } else {
-                self.stray_section(id, fields, end, out)
+                self.stray_section(section, out)
             };
         };
         if stream.remote_ended {
@@ -131,18 +142,13 @@ impl Session {
             return self.stream_error(id, ErrorCode::PROTOCOL_ERROR, out);
         }
         if self.role == Role::Client && !stream.answered {
-            return self.response(id, fields, end, out);
+            return self.response(section, out);
         }
-        self.trailers(id, fields, end, out)
+        self.trailers(section, out)
     }
 
-    fn request<'i>(
-        &mut self,
-        id: StreamId,
-        fields: Fields,
-        end: bool,
-        out: &mut impl Sink,
-    ) -> Result<Step<'i>, Fault> {
+    fn request<'i>(&mut self, section: Section, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
+        let Section { id, fields, end } = section;
         let parsed = match fields.into_request() {
             Ok(parsed) => parsed,
             Err(broken) => return self.stream_error(id, broken.code(), out),
@@ -166,13 +172,8 @@ impl Session {
         Ok(Step::Event(Event::Request { stream: id, request: Box::new(parsed.request), end }))
     }
 
-    fn response<'i>(
-        &mut self,
-        id: StreamId,
-        fields: Fields,
-        end: bool,
-        out: &mut impl Sink,
-    ) -> Result<Step<'i>, Fault> {
+    fn response<'i>(&mut self, section: Section, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
+        let Section { id, fields, end } = section;
         let (status, headers) = match fields.into_response() {
             Ok(response) => response,
             Err(broken) => return self.stream_error(id, broken.code(), out),
@@ -195,13 +196,8 @@ impl Session {
         Ok(Step::Event(Event::Response { stream: id, slot, status, headers, end }))
     }
 
-    fn trailers<'i>(
-        &mut self,
-        id: StreamId,
-        fields: Fields,
-        end: bool,
-        out: &mut impl Sink,
-    ) -> Result<Step<'i>, Fault> {
+    fn trailers<'i>(&mut self, section: Section, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
+        let Section { id, fields, end } = section;
         // RFC 9113 §8.5: a tunnel carries DATA and nothing else. §8.1: trailers end their stream.
         let is_tunnel = self.streams.find(id).is_some_and(|stream| stream.tunnel);
         if is_tunnel || !end {
@@ -214,16 +210,11 @@ impl Session {
     }
 
     /// HEADERS on a stream that is over.
-    fn stray_section<'i>(
-        &mut self,
-        id: StreamId,
-        fields: Fields,
-        end: bool,
-        out: &mut impl Sink,
-    ) -> Result<Step<'i>, Fault> {
+    fn stray_section<'i>(&mut self, section: Section, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
+        let Section { id, end, .. } = section;
         match (self.closed.recall(id), self.role) {
             // On its way before our RST_STREAM arrived; trailers, since the request has come.
-            (Past::ResetByUs { .. }, Role::Server) => self.late_trailers(id, fields, end, out),
+            (Past::ResetByUs { .. }, Role::Server) => self.late_trailers(section, out),
             // On its way before our RST_STREAM arrived, or an answer to a stream we gave up long ago.
             (Past::ResetByUs { .. } | Past::Forgotten, Role::Client) => {
                 if end {
@@ -243,13 +234,8 @@ impl Session {
     }
 
     /// RFC 9113 §8.1: trailers end their stream and are well-formed, whatever their sender knew of our RST_STREAM.
-    fn late_trailers<'i>(
-        &mut self,
-        id: StreamId,
-        fields: Fields,
-        end: bool,
-        out: &mut impl Sink,
-    ) -> Result<Step<'i>, Fault> {
+    fn late_trailers<'i>(&mut self, section: Section, out: &mut impl Sink) -> Result<Step<'i>, Fault> {
+        let Section { id, fields, end } = section;
         if !end {
             return self.stream_error(id, ErrorCode::PROTOCOL_ERROR, out);
         }

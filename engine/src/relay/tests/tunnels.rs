@@ -120,6 +120,7 @@ fn a_peer_that_does_not_end_with_us_is_not_waited_for_long() {
     let mut world = World::with_peer(Side::Client);
     let key = world.near.tunnel;
     world.near.tables.end_tunnel(key, "over");
+    world.near.stop_clock();
     world.until("our FIN comes", |world| world.far.saw(&Told::Eof));
     assert_eq!(world.near.tables.tunnels.len(), 1, "it waits for the peer");
     world.near.tables.tunnel_tick(key);
@@ -289,6 +290,7 @@ fn a_drained_server_finishes_what_runs_and_takes_what_was_on_its_way() {
     let key = world.near.tunnel;
     world.near.tables.draining = true;
     world.near.tables.drain_tunnel(key);
+    world.near.stop_clock();
     // Sent before the peer can know.
     let (mut late_app, _, late) = world.connect_from_peer();
     world.until("the peer knows", |world| world.far.saw(&Told::Announced));
@@ -311,6 +313,7 @@ fn a_drained_server_without_streams_waits_for_one_that_is_on_its_way() {
     let key = world.near.tunnel;
     world.near.tables.draining = true;
     world.near.tables.drain_tunnel(key);
+    world.near.stop_clock();
     let (mut app, _, stream) = world.connect_from_peer();
     world.far.send(stream, b"served");
     assert_eq!(sees(&mut world, &mut app), Took::Bytes(b"served".to_vec()));
@@ -327,6 +330,7 @@ fn a_drained_server_that_nobody_wants_anything_of_ends_after_a_round_trip() {
     let key = world.near.tunnel;
     world.near.tables.draining = true;
     world.near.tables.drain_tunnel(key);
+    world.near.stop_clock();
     world.until("the tunnel ends", |world| world.far.saw(&Told::Closed));
     world.end();
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, poll_once};
@@ -300,12 +300,15 @@ fn workload(name: &str, ip: IpAddr, identity: &Identity) -> Workload {
     }
 }
 
-/// Two addresses of loopback that no other test of this process has, nor, most likely, of another.
+/// Two addresses of loopback that no other bench has, of this process or of one that runs beside it: of their 24 bits 15 are
+/// of the process's number and 8 of the bench's.
 fn addresses() -> (IpAddr, IpAddr) {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let (process, test) = (std::process::id() % 250 + 2, NEXT.fetch_add(1, Ordering::Relaxed));
-    let address = |last| IpAddr::V4(Ipv4Addr::new(127, process as u8, test, last));
-    (address(1), address(2))
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let bench = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(bench < 255, "there are no addresses for so many");
+    let within = (std::process::id() << 9 | bench << 1) & 0x00ff_ffff;
+    let address = |last| IpAddr::V4(Ipv4Addr::from(127 << 24 | within | last));
+    (address(0), address(1))
 }
 
 fn accept(listener: &TcpListener) -> Option<TcpStream> {

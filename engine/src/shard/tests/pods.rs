@@ -1,6 +1,6 @@
 //! What becomes of connections when pods come and go, and when the shard drains and ends.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -170,14 +170,20 @@ fn a_drain_waits_for_what_is_being_set_up() {
     bench.end();
 }
 
-#[test]
-fn a_drain_waits_for_who_was_connected_when_it_began() {
-    let mut bench = Bench::new();
+/// Listens for tunnels of the server, as the shard does itself: where.
+fn listen(bench: &mut Bench) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     bench.shard.accept_at(&bench.server, Port::Hbone, listener.into());
     bench.turn();
+    address
+}
+
+#[test]
+fn a_drain_waits_for_who_was_connected_when_it_began() {
+    let mut bench = Bench::new();
+    let address = listen(&mut bench);
     let peer = TcpStream::connect(address).unwrap();
     bench.shard.drain();
     bench.turns(50);
@@ -191,10 +197,7 @@ fn a_drain_waits_for_who_was_connected_when_it_began() {
 #[test]
 fn a_pod_that_is_added_again_leaves_nothing_of_before() {
     let mut bench = Bench::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    bench.shard.accept_at(&bench.server, Port::Hbone, listener.into());
-    bench.turn();
+    listen(&mut bench);
     let text = || Arc::<str>::from("server");
     let spec = PodSpec { uid: text(), name: text(), namespace: text(), service_account: text(), netns: None };
     bench.shard.add_pod(spec).unwrap();

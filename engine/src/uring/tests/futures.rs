@@ -56,7 +56,10 @@ fn connects_over_ipv6() {
 fn a_refused_connect_says_so() {
     let mut shard = Shard::new();
     let driver = shard.driver.clone();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Taken, so that nobody else gets it and listens.
+    let taken = tcp_socket();
+    taken.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let address = taken.local_addr().unwrap().as_socket().unwrap();
     let socket = tcp_socket();
     let error = shard.block_on(driver.connect(socket.as_fd(), address, far_off())).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -174,7 +177,7 @@ fn a_dropped_future_does_not_touch_the_socket_that_got_its_number() {
         shard.turn(false);
     }
     let mut mine = [0; 4];
-    (&second).read_exact(&mut mine).unwrap();
+    patient(&second).read_exact(&mut mine).unwrap();
     assert_eq!(&mine, b"mine");
     assert_eq!(writer.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
@@ -215,26 +218,26 @@ fn a_dropped_sleep_wakes_nobody() {
     assert_eq!(driver.counters().timers, 1);
 }
 
+/// Polls with one waker and then with another; whether each has been woken after a turn that has waited.
+fn woken<F: Future>(shard: &mut Shard, future: F) -> [bool; 2] {
+    let mut future = pin!(future);
+    let flags = [(); 2].map(|()| Arc::new(Flag(AtomicBool::new(false))));
+    for flag in &flags {
+        let waker = Waker::from(Arc::clone(flag));
+        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    shard.turn(true);
+    flags.map(|flag| flag.0.load(Ordering::Acquire))
+}
+
 #[test]
 fn the_latest_waker_is_the_one_woken() {
     let mut shard = Shard::new();
     let driver = shard.driver.clone();
     let (near, mut far) = tcp_pair();
-    let mut receive = Box::pin(driver.recv_some(near.as_fd()));
-    let mut sleep = Box::pin(driver.sleep_until(soon()));
-    let flags: Vec<_> = (0..2).map(|_| Arc::new(Flag(AtomicBool::new(false)))).collect();
-    for flag in &flags {
-        let waker = Waker::from(Arc::clone(flag));
-        let mut context = Context::from_waker(&waker);
-        assert!(receive.as_mut().poll(&mut context).is_pending());
-        assert!(sleep.as_mut().poll(&mut context).is_pending());
-    }
     far.write_all(b"x").unwrap();
-    shard.turn(true);
-    assert!(flags[1].0.swap(false, Ordering::AcqRel));
-    shard.turn(true);
-    assert!(flags[1].0.load(Ordering::Acquire));
-    assert!(!flags[0].0.load(Ordering::Acquire));
+    assert_eq!(woken(&mut shard, driver.recv_some(near.as_fd())), [false, true]);
+    assert_eq!(woken(&mut shard, driver.sleep_until(soon())), [false, true]);
 }
 
 /// A task whose last waker the driver keeps: dropping that waker drops a future of the driver's.

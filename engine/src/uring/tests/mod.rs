@@ -166,6 +166,14 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
+/// The stream, whose reads wait from now on, though not for ever: what was sent over loopback is there at once as a rule, and
+/// late on a machine whose softirqs have a thread of their own.
+fn patient(stream: &TcpStream) -> &TcpStream {
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(HANGS_SECONDS))).unwrap();
+    stream
+}
+
 fn unix_pair() -> (UnixStream, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
