@@ -235,7 +235,8 @@ mod tests {
             assert!(expected != "wrong" || error == expected, "nobody typed an HTTP status: {error}");
         }
         let (_held, port) = refused_port();
-        let error = Client::new(&format!("127.0.0.1:{port}")).ask::<Value>("/x", &[]).unwrap_err().to_string();
+        let error =
+            Client::new(&format!("127.0.0.1:{port}")).ask::<Value>("/x", &[]).unwrap_err().to_string();
         assert!(error.contains("no proxy answers on") && error.contains("RINGWAY_ADMIN"), "{error}");
     }
 }

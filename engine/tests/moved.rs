@@ -8,7 +8,8 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
 
 use engine::handover::{Reader, Writer};
@@ -20,7 +21,7 @@ use engine::tls::{
 use rcgen::{CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::PrivateKeyDer;
 
-/// Tells the second process where to call.
+/// Tells the second process where to call: an abstract name, which is gone with the process that has it.
 const SOCKET: &str = "RINGWAY_MOVED_SOCKET";
 const STREAMS: usize = 3;
 const BYTES_PER_STREAM: usize = 2 << 20;
@@ -174,8 +175,9 @@ impl Server {
 
 #[test]
 fn a_tunnel_moves_to_another_process_and_loses_no_byte() {
-    if let Some(socket) = std::env::var_os(SOCKET) {
-        return second_process(&mut UnixStream::connect(socket).unwrap());
+    if let Ok(name) = std::env::var(SOCKET) {
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        return second_process(&mut UnixStream::connect_addr(&address).unwrap());
     }
     let (client, server) = handshake();
     let mut client = End::new(client, true);
@@ -238,15 +240,14 @@ fn a_tunnel_moves_to_another_process_and_loses_no_byte() {
 
 /// Starts the second process and gives it the server's end.
 fn move_away(end: End) -> UnixStream {
-    let path = std::env::temp_dir().join(format!("ringway-moved-{}", std::process::id()));
-    let listener = UnixListener::bind(&path).unwrap();
+    let name = format!("ringway-moved-{}", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_tunnel_moves_to_another_process_and_loses_no_byte"])
-        .env(SOCKET, &path)
+        .env(SOCKET, name)
         .spawn()
         .unwrap();
     let (mut socket, _) = listener.accept().unwrap();
-    std::fs::remove_file(&path).unwrap();
     // It ends when the socket closes; somebody has to take note.
     std::thread::spawn(move || child.wait());
     put(&mut socket, &end.written_down());

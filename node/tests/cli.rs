@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -231,9 +231,15 @@ impl Drop for Proxy {
     }
 }
 
+/// An address that no other process takes: a part of loopback for each.
+fn own_address() -> SocketAddr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    (Ipv4Addr::new(127, a, b, c), 15_021).into()
+}
+
 fn probe(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nhost: probe\r\n\r\n").unwrap();
+    stream.write_all(b"GET /healthz/ready HTTP/1.0\r\nhost: probe\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -254,13 +260,13 @@ fn the_proxy_starts_serves_a_pod_and_ends_when_told() {
         netns.display()
     );
     std::fs::create_dir(directory.path().join("ca")).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let readiness = own_address();
     let child = Command::new(env!("CARGO_BIN_EXE_ringway"))
         .args(["proxy", "ztunnel"])
         .env("LOCAL_XDS_PATH", file("mesh.yaml", "workloads: []\n"))
         .env("RINGWAY_PODS_PATH", file("pods.yaml", &pods))
         .env("RINGWAY_CA_DIR", directory.path().join("ca"))
-        .env("READINESS_BIND_ADDRESS", free.to_string())
+        .env("READINESS_BIND_ADDRESS", readiness.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -268,7 +274,7 @@ fn the_proxy_starts_serves_a_pod_and_ends_when_told() {
     let mut lines = BufReader::new(proxy.0.stdout.take().unwrap()).lines().map(Result::unwrap);
 
     assert!(lines.any(|line| line.contains("pod added\tuid=\"a\" pod=shop/cart")), "it ended before");
-    while !probe(free).ends_with("\r\n\r\nready\n") {}
+    while !probe(readiness).ends_with("\r\n\r\nready\n") {}
     let listening = Command::new("ip").args(["netns", "exec", &namespace.0, "ss", "-Hltn"]).output().unwrap();
     for port in [":15001 ", ":15006 ", ":15008 "] {
         assert!(out(&listening).contains(port), "{port}: {}", out(&listening));

@@ -197,8 +197,6 @@ impl Site {
     fn end_window(&mut self, before: &Turns) -> Result<Window> {
         let latency = self.talker.end()?.latency;
         let Latency { p50_us, p99_9_us, .. } = latency.context("the ping-pong stood still")?;
-        let p99_9_us =
-            p99_9_us.context("the ping-pong was too slow to tell of one exchange in a thousand")?;
         let turns = Turns::of(&self.nodes)?.since(before);
         Ok(Window { p50_us, p99_9_us, turns })
     }

@@ -1,11 +1,12 @@
 //! The whole runner on the target that needs no other binary.
 
-use std::path::Path;
+mod runner;
+
 use std::process::Command;
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-perf");
+use runner::PROGRAM;
 
 /// One of each family that is driven in a way of its own.
 const WORKLOADS: [&str; 10] = [
@@ -21,32 +22,15 @@ const WORKLOADS: [&str; 10] = [
     "storm",
 ];
 
-/// Runs it for a moment; what it printed and the JSON it wrote.
-fn run(arguments: &[&str], json: &Path) -> (String, Value) {
-    let output = Command::new(PROGRAM)
-        .args(["run", "--rounds", "2", "--seconds", "0.2", "--warm-up", "0.1", "--json"])
-        .arg(json)
-        .args(arguments)
-        .output();
-    let output = output.expect("invariant: cargo built the program for this test");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    let report = std::fs::read_to_string(json).expect("invariant: it writes the file before it succeeds");
-    let report = serde_json::from_str(&report).expect("invariant: what it writes is JSON");
-    (String::from_utf8_lossy(&output.stdout).into_owned(), report)
-}
-
 #[test]
 fn every_kind_of_workload_is_measured_in_every_round() {
-    if !testkit::run::is_root() {
-        eprintln!(
-            "INCOMPLETE: every_kind_of_workload_is_measured_in_every_round: network namespaces need root"
-        );
+    let test = "every_kind_of_workload_is_measured_in_every_round";
+    if !runner::makes_namespaces(test) {
         return;
     }
-    let json = std::env::temp_dir().join(format!("ringway-perf-test-{}.json", std::process::id()));
-    let (page, report) = run(&["--targets", "direct", "--workloads", &WORKLOADS.join(",")], &json);
-    std::fs::remove_file(&json).expect("invariant: it was just read");
+    let workloads = WORKLOADS.join(",");
+    let (page, report) =
+        runner::run(test, &["--rounds", "2", "--targets", "direct", "--workloads", &workloads]);
     let samples = report["samples"].as_array().expect("invariant: samples are a list");
     assert_eq!(samples.len(), 2 * WORKLOADS.len(), "two rounds");
     for sample in samples {

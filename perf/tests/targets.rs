@@ -1,29 +1,19 @@
 //! Every target that this machine has: bytes go through it, and the wire shows what it promises.
 
+mod runner;
+
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use testkit::process::wait_until;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-perf");
+use runner::PROGRAM;
 
 /// A moment of ping-pong through these targets; `None` where nobody may make namespaces.
 fn report(name: &str, arguments: &[&str]) -> Option<Value> {
-    if !testkit::run::is_root() {
-        eprintln!("INCOMPLETE: {name}: network namespaces need root");
-        return None;
-    }
-    let json = std::env::temp_dir().join(format!("ringway-perf-{name}-{}.json", std::process::id()));
-    let mut command = Command::new(PROGRAM);
-    command.args(["run", "--rounds", "1", "--seconds", "0.2", "--warm-up", "0.1"]);
-    command.args(["--workloads", WORKLOAD, "--json"]).arg(&json).args(arguments);
-    let output = command.output().expect("invariant: cargo built the program for this test");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    let report = std::fs::read(&json).expect("invariant: it writes the file before it succeeds");
-    std::fs::remove_file(&json).expect("invariant: it was just read");
-    Some(serde_json::from_slice(&report).expect("invariant: what it writes is JSON"))
+    let moment = ["--rounds", "1", "--workloads", WORKLOAD];
+    runner::makes_namespaces(name).then(|| runner::run(name, &[&moment, arguments].concat()).1)
 }
 
 const WORKLOAD: &str = "ping-pong-32-64";
@@ -78,8 +68,7 @@ fn pods_may_be_of_one_node_and_behind_a_slow_underlay() {
 
 #[test]
 fn an_underlay_that_the_kernel_lacks_is_no_error() {
-    if !testkit::run::is_root() {
-        eprintln!("INCOMPLETE: an_underlay_that_the_kernel_lacks_is_no_error: network namespaces need root");
+    if !runner::makes_namespaces("an_underlay_that_the_kernel_lacks_is_no_error") {
         return;
     }
     let mut command = Command::new(PROGRAM);
@@ -125,10 +114,7 @@ fn lines_of(arguments: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_proxy_that_ends_is_an_error_and_not_tried_again() {
-    if !testkit::run::is_root() {
-        eprintln!(
-            "INCOMPLETE: a_proxy_that_ends_is_an_error_and_not_tried_again: network namespaces need root"
-        );
+    if !runner::makes_namespaces("a_proxy_that_ends_is_an_error_and_not_tried_again") {
         return;
     }
     let mut command = Command::new(PROGRAM);

@@ -54,7 +54,7 @@ struct Generator {
 impl Generator {
     fn answer(&self, request: Request) -> Result<Reply> {
         match request {
-            Request::Listen => self.listen()?,
+            Request::Listen => self.listen(Ipv4Addr::UNSPECIFIED)?,
             Request::Start { load, server } => self.start(load, server)?,
             Request::Begin => self.meter.begin(),
             Request::Run { errand, server } => self.run_errand(errand, server)?,
@@ -63,14 +63,14 @@ impl Generator {
         Ok(Reply::Done)
     }
 
-    fn listen(&self) -> Result<()> {
-        let sink = listener(Port::Sink)?;
+    fn listen(&self, at: Ipv4Addr) -> Result<()> {
+        let sink = listener(at, Port::Sink)?;
         let counted = Arc::clone(&self.meter);
         thread::spawn(move || bulk::serve_sink(&sink, &counted));
-        let source = listener(Port::Source)?;
+        let source = listener(at, Port::Source)?;
         thread::spawn(move || bulk::serve_source(&source));
         for (port, life) in [(Port::Echo, Life::Long), (Port::Short, Life::Bytes(MESSAGE_BYTES))] {
-            let listener = listener(port)?;
+            let listener = listener(at, port)?;
             self.run("the echo server", move |_| echo::serve(&listener, life));
         }
         Ok(())
@@ -140,8 +140,8 @@ impl Generator {
     }
 }
 
-fn listener(port: Port) -> Result<TcpListener> {
-    let listener = TcpListener::bind(port.of(Ipv4Addr::UNSPECIFIED));
+fn listener(at: Ipv4Addr, port: Port) -> Result<TcpListener> {
+    let listener = TcpListener::bind(port.of(at));
     let listener = listener.with_context(|| format!("listening: {port:?}"))?;
     listen(&listener, Backlog::new(BACKLOG_MAX)?).with_context(|| format!("listening: {port:?}"))?;
     Ok(listener)

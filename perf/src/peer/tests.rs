@@ -6,13 +6,19 @@ use std::sync::LazyLock;
 use super::*;
 use crate::protocol::Tally;
 
-/// Ports are fixed, so there is one server for all tests.
+/// Ports are fixed, so there is one server for all tests. It listens at [`own_address`].
 static SERVER: LazyLock<Generator> = LazyLock::new(|| {
     let server = Generator::default();
-    ask(&server, Request::Listen);
+    server.listen(own_address()).unwrap();
     ask(&server, Request::Begin);
     server
 });
+
+/// An address at which no other process has these ports: a part of loopback for each.
+fn own_address() -> Ipv4Addr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, a, b, c)
+}
 
 fn ask(generator: &Generator, request: Request) {
     assert!(matches!(generator.answer(request).unwrap(), Reply::Done));
@@ -30,7 +36,7 @@ fn client_with(load: Load) -> Generator {
     LazyLock::force(&SERVER);
     let client = Generator::default();
     ask(&client, Request::Begin);
-    ask(&client, Request::Start { load, server: Ipv4Addr::LOCALHOST });
+    ask(&client, Request::Start { load, server: own_address() });
     client
 }
 
@@ -68,8 +74,7 @@ fn short_connections_go_on_or_end_with_their_addresses() {
     let client = client_with(Load::Connect { workers: 2 });
     wait_until(|| client.meter.counted_exchanges() >= 100);
     end(&client);
-    // All of 127.0.0.0/8 is this machine.
-    let servers: Vec<_> = (1..=100).map(|last| Ipv4Addr::new(127, 7, 7, last)).collect();
+    let servers = vec![own_address(); 100];
     for errand in [
         Errand::ConnectEach { servers: servers.clone(), workers: 3 },
         Errand::FirstBytes { servers, per_s: 10_000 },
@@ -77,7 +82,7 @@ fn short_connections_go_on_or_end_with_their_addresses() {
     ] {
         let client = Generator::default();
         ask(&client, Request::Begin);
-        ask(&client, Request::Run { errand, server: Ipv4Addr::LOCALHOST });
+        ask(&client, Request::Run { errand, server: own_address() });
         let tally = end(&client);
         assert_eq!((tally.exchanges, tally.failures), (100, 0));
     }
