@@ -361,18 +361,24 @@ mod tests {
     async fn who_came_before_the_one_that_has_the_name_gives_way() {
         let path = path("before");
         let address = address(Path::new(&path)).unwrap();
-        let last = StdListener::bind_addr(&address).unwrap();
-        // Nobody answers it: it does not wait for ever.
-        let second = Succession::enter(Path::new(&path)).unwrap();
-        let (taken, _) = last.accept().unwrap();
-        drop(last);
+        // Its predecessor has no name that could be given up too late: a process that is just being started by another test
+        // has all that is open here, for a moment.
+        let (last, predecessor) = StdStream::pair().unwrap();
+        predecessor.set_nonblocking(true).unwrap();
+        let second = Succession::default();
         let third = Succession::enter(Path::new(&path)).unwrap();
         let mut anew = third.follow_anew();
-        drop(taken);
-        until(&mut second.succeeded(), true).await;
-        assert!(!*third.succeeded().borrow());
-        second.resign();
-        timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
+        let told = async {
+            drop(last);
+            until(&mut second.succeeded(), true).await;
+            assert!(!*third.succeeded().borrow());
+            second.resign();
+            timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
+        };
+        tokio::select! {
+            never = second.stand(address, Some(predecessor), None) => match never {},
+            () = told => {}
+        }
     }
 
     #[test]
@@ -385,8 +391,11 @@ mod tests {
     /// As it is when somebody else has the name, or a proxy that hangs.
     #[test]
     fn who_accepts_nobody_holds_nobody_up() {
-        let address = address(Path::new(&path("hanging"))).unwrap();
+        let path = path("hanging");
+        let address = address(Path::new(&path)).unwrap();
         let _hanging = StdListener::bind_addr(&address).unwrap();
+        // It takes the connection, and never answers.
+        assert!(Succession::enter(Path::new(&path)).unwrap().has_predecessor());
         // Until its queue is full.
         let error = loop {
             if let Err(error) = introduce(&address, SUCCEEDS) {
