@@ -253,8 +253,15 @@ struct State {
 
 impl Enroller {
     pub fn start(path: &Path) -> Result<Self> {
+        Self::restart(path, [])
+    }
+
+    /// One that has enrolled these pods in an earlier life: whoever connects is told of them.
+    pub fn restart(path: &Path, pods: impl IntoIterator<Item = Announcement>) -> Result<Self> {
         let agent = Arc::new(NodeAgent::listen(path)?);
-        let shared = Arc::new(Shared::default());
+        let pods = pods.into_iter().map(|pod| (pod.uid.clone(), pod)).collect();
+        let state = Mutex::new(State { pods, ..State::default() });
+        let shared = Arc::new(Shared { state, ..Shared::default() });
         let (served, state) = (Arc::clone(&agent), Arc::clone(&shared));
         let thread = thread::spawn(move || serve(&served, &state));
         Ok(Self { agent, shared, thread: Some(thread) })

@@ -75,6 +75,8 @@ struct State {
     early: Vec<Resource>,
     /// Requests are not answered.
     holding: bool,
+    /// A change is said to one of the streams.
+    sharing: bool,
     streams: Vec<Stream>,
     opened: usize,
     /// All that proxies ever sent.
@@ -105,6 +107,7 @@ impl XdsServer {
             policies: BTreeMap::new(),
             early: Vec::new(),
             holding: false,
+            sharing: false,
             streams: Vec::new(),
             opened: 0,
             heard: Vec::new(),
@@ -237,6 +240,12 @@ impl XdsServer {
         }
     }
 
+    /// Says each change to one stream from now on, and to another one the next time: what the real agent does with events
+    /// while there are several (contract 2.4).
+    pub fn share_changes(&self) {
+        self.shared.lock().sharing = true;
+    }
+
     /// Ends all streams.
     pub fn cut(&self) {
         for stream in self.shared.lock().streams.drain(..) {
@@ -255,6 +264,11 @@ impl XdsServer {
     /// Certificates signed so far.
     pub fn signed(&self) -> usize {
         self.shared.lock().signed
+    }
+
+    /// Streams that are open.
+    pub fn open(&self) -> usize {
+        self.shared.lock().streams.len()
     }
 
     /// Streams ever opened.
@@ -306,12 +320,15 @@ impl Shared {
 // === impl State ===
 
 impl State {
-    /// A change, to all who asked for the type.
+    /// A change, to those who asked for the type.
     fn push(&mut self, type_url: &str, resources: Vec<Resource>, removed: Vec<String>) {
-        for at in 0..self.streams.len() {
-            if self.streams[at].subscribed.contains(type_url) {
-                self.say(at, type_url, resources.clone(), removed.clone());
-            }
+        let asked = |at: &usize| self.streams[*at].subscribed.contains(type_url);
+        let mut told: Vec<usize> = (0..self.streams.len()).filter(asked).collect();
+        if self.sharing && !told.is_empty() {
+            told = vec![told[self.nonce as usize % told.len()]];
+        }
+        for at in told {
+            self.say(at, type_url, resources.clone(), removed.clone());
         }
     }
 

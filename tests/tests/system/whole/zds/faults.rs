@@ -195,7 +195,7 @@ fn an_authority_that_never_answers_delays_no_ack() {
     let mut site = Site::new();
     site.proxy.kill().unwrap();
     let held = site.node.netns.enter(|| TcpListener::bind("127.0.0.1:15999")).unwrap();
-    site.proxy = start_with(&site.directory, &site.authority, &site.node, |command| {
+    site.proxy = start_with(&site.options, &site.directory, &site.authority, &site.node, |command| {
         command.env_remove("RINGWAY_CA_DIR").env("CA_ADDRESS", "http://127.0.0.1:15999");
     });
     let agent = site.agent();

@@ -1,6 +1,7 @@
 //! Pods that a node agent names: every row of the contract's tables that a proxy can get wrong, with real namespaces
 //! and real traffic.
 
+mod agent;
 mod churn;
 mod faults;
 mod handover;
@@ -38,6 +39,7 @@ struct Site {
     lab: Lab,
     directory: PathBuf,
     authority: PathBuf,
+    options: ProxyOptions,
 }
 
 impl Site {
@@ -70,12 +72,20 @@ impl Site {
     /// The same before it has enrolled any.
     fn with_enroller() -> (Self, Enroller) {
         let site = Self::unredirected();
-        let agent = Enroller::start(&site.directory.join("zds.sock")).unwrap();
+        let agent = site.enroller();
         (site, agent)
+    }
+
+    fn enroller(&self) -> Enroller {
+        Enroller::start(&self.directory.join("zds.sock")).unwrap()
     }
 
     /// Pods whose rules are the agent's business.
     fn unredirected() -> Self {
+        Self::unredirected_with(ProxyOptions::default())
+    }
+
+    fn unredirected_with(options: ProxyOptions) -> Self {
         let mut lab = Lab::new().unwrap();
         let node = lab.add_node().unwrap();
         let [client, server] =
@@ -85,8 +95,8 @@ impl Site {
         let authority = run.unique_directory("authority").unwrap();
         config::write_xds(&directory.join("local.yaml"), &lab, None, &Extra::default()).unwrap();
         let echo = Server::start(&server.netns, PORT, Service::Echo).unwrap();
-        let proxy = start(&directory, &authority, &node);
-        Self { proxy, _echo: echo, client, server, node, lab, directory, authority }
+        let proxy = start(&options, &directory, &authority, &node);
+        Self { proxy, _echo: echo, client, server, node, lab, directory, authority, options }
     }
 
     fn agent(&self) -> NodeAgent {
@@ -95,7 +105,7 @@ impl Site {
 
     /// Another proxy on the same node.
     fn second(&self) -> Process {
-        start(&self.directory, &self.authority, &self.node)
+        start(&self.options, &self.directory, &self.authority, &self.node)
     }
 
     fn pods(&self) -> [Announcement; 2] {
@@ -119,12 +129,17 @@ impl Site {
     }
 }
 
-fn start(directory: &Path, authority: &Path, node: &Node) -> Process {
-    start_with(directory, authority, node, |_| {})
+fn start(options: &ProxyOptions, directory: &Path, authority: &Path, node: &Node) -> Process {
+    start_with(options, directory, authority, node, |_| {})
 }
 
-fn start_with(directory: &Path, authority: &Path, node: &Node, change: impl FnOnce(&mut Command)) -> Process {
-    let options = ProxyOptions::default();
+fn start_with(
+    options: &ProxyOptions,
+    directory: &Path,
+    authority: &Path,
+    node: &Node,
+    change: impl FnOnce(&mut Command),
+) -> Process {
     let mut command = options.ringway(node, &directory.join("local.yaml"), directory, authority).unwrap();
     command.env_remove("RINGWAY_PODS_PATH").env("INPOD_UDS", directory.join("zds.sock"));
     change(&mut command);
