@@ -1,7 +1,8 @@
 //! Whether a run of two builds shows a loss: a pure function of what was recorded.
 //!
 //! A loss fails only when it is sure *and* matters: the whole interval of the ratio lies beyond the figure's threshold.
-//! What is sure but small, or large but unsure, is told and passes.
+//! What is sure but small, or large but unsure, is told and passes. What nobody can tell is told as well, and neither passes
+//! nor fails.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,15 @@ pub(crate) enum Judgement {
     Same,
     /// Too few rounds for any interval.
     TooFewRounds,
+    /// Nothing to compare: one build has no such figure, or the base has nothing in a round in which the head has something.
+    Unjudged,
+}
+
+impl Judgement {
+    /// Whether it says anything of the build.
+    pub(crate) fn is_told(self) -> bool {
+        !matches!(self, Self::TooFewRounds | Self::Unjudged)
+    }
 }
 
 /// How one figure of one workload moved.
@@ -33,10 +43,11 @@ pub(crate) enum Judgement {
 pub(crate) struct Change {
     pub(crate) workload: String,
     pub(crate) figure: &'static Figure,
-    pub(crate) base: f64,
-    pub(crate) head: f64,
-    /// head ÷ base.
-    pub(crate) ratio: Ratio,
+    /// The median; `None` of a build that has no such figure.
+    pub(crate) base: Option<f64>,
+    pub(crate) head: Option<f64>,
+    /// head ÷ base; `None` where they can't be compared.
+    pub(crate) ratio: Option<Ratio>,
     pub(crate) threshold: f64,
     pub(crate) judgement: Judgement,
 }
@@ -80,7 +91,7 @@ impl Thresholds {
     }
 }
 
-/// Everything that both builds have and that has a threshold, in the order of reports.
+/// Everything that either build has and that has a threshold, in the order of reports.
 pub(crate) fn judge(run: &Run, base: &str, head: &str, thresholds: &Thresholds) -> Vec<Change> {
     let judged = FIGURES.iter().filter_map(|figure| Some((figure, thresholds.of(figure)?)));
     let judged: Vec<(&'static Figure, f64)> = judged.collect();
@@ -88,18 +99,20 @@ pub(crate) fn judge(run: &Run, base: &str, head: &str, thresholds: &Thresholds) 
         let change = |&(figure, threshold): &(&'static Figure, f64)| {
             let of_base = series(run, workload, base, figure);
             let of_head = series(run, workload, head, figure);
-            let ratio = Ratio::of(&of_head, &of_base)?;
-            Some(Change {
+            let ratio = Ratio::of(&of_head, &of_base);
+            Change {
                 workload: workload.to_owned(),
                 figure,
-                base: spread(&of_base)?.median,
-                head: spread(&of_head)?.median,
+                base: spread(&of_base).map(|spread| spread.median),
+                head: spread(&of_head).map(|spread| spread.median),
                 ratio,
                 threshold,
-                judgement: judgement(&ratio, figure.better, threshold),
-            })
+                judgement: ratio
+                    .map_or(Judgement::Unjudged, |ratio| judgement(&ratio, figure.better, threshold)),
+            }
         };
-        judged.iter().filter_map(change).collect()
+        let is_there = |change: &Change| change.base.is_some() || change.head.is_some();
+        judged.iter().map(change).filter(is_there).collect()
     };
     run.workloads.iter().flat_map(|workload| of_workload(&workload.name)).collect()
 }
@@ -128,6 +141,7 @@ impl fmt::Display for Judgement {
             Self::Gained => "gained",
             Self::Same => "no loss",
             Self::TooFewRounds => "too few rounds",
+            Self::Unjudged => "UNJUDGED",
         })
     }
 }
@@ -217,6 +231,25 @@ mod tests {
         }
         let few = Ratio { median: 2.0, interval: None };
         assert_eq!(judgement(&few, Better::Lower, 0.03), Judgement::TooFewRounds);
+    }
+
+    #[test]
+    fn what_can_not_be_compared_is_unjudged_and_not_left_out() {
+        let stood_still = |target: &str| {
+            let mut run = recorded(11, 1, &[]);
+            let sample = run.samples.iter_mut().find(|sample| sample.target == target && sample.round == 3);
+            sample.unwrap().figures.insert("throughput_gbps".to_owned(), 0.0);
+            judged(&run)["throughput_gbps"]
+        };
+        assert_eq!(stood_still("ringway:base"), Judgement::Unjudged);
+        assert_eq!(stood_still("ringway:head"), Judgement::Same);
+        // One that only one of them has.
+        let mut run = recorded(11, 1, &[]);
+        for sample in run.samples.iter_mut().filter(|sample| sample.target == "ringway:head") {
+            sample.figures.remove("cpu_s_per_gb");
+        }
+        assert_eq!(judged(&run)["cpu_s_per_gb"], Judgement::Unjudged);
+        assert_eq!(judged(&run)["throughput_gbps"], Judgement::Same);
     }
 
     #[test]

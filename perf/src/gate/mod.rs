@@ -86,7 +86,8 @@ pub(crate) enum Outcome {
 pub(crate) const EXIT_STATUSES: &str = "Exit status:
     0  no loss
     1  a loss that is sure and matters
-    2  it could not be told: wrong arguments, a build or a measurement that failed, too few rounds
+    2  it could not be told: wrong arguments, a build or a measurement that failed, too few rounds,
+       a figure that can't be compared
   130  ended by a signal: no verdict";
 
 const EXIT_LOST: u8 = 1;
@@ -182,12 +183,10 @@ fn conclude(run: &Run, thresholds: &Thresholds, order: Option<&Order>) -> Result
     if let Some(said) = run.cut_short_in_words().filter(|_| is_live) {
         bail!("no verdict: {said}");
     }
-    ensure!(
-        changes.iter().any(|change| change.judgement != Judgement::TooFewRounds),
-        "no verdict: {} can't show a loss, {ROUNDS_MIN} are the least",
-        run.rounds_in_words()
-    );
     let lost: BTreeSet<&str> = lost(&changes).map(|change| change.workload.as_str()).collect();
+    if lost.is_empty() {
+        expect_told(run, &changes)?;
+    }
     if let Some(order) = order {
         for name in lost.iter().take(PROFILES_MAX) {
             report::print(&where_it_went(order, name, &changes))?;
@@ -195,6 +194,29 @@ fn conclude(run: &Run, thresholds: &Thresholds, order: Option<&Order>) -> Result
     }
     report::print(&format!("\n{}\n", page::verdict(&changes)))?;
     Ok(if lost.is_empty() { Outcome::Passed } else { Outcome::Lost })
+}
+
+/// An error unless every figure was judged: what passes has lost nothing that the gate looks at.
+fn expect_told(run: &Run, changes: &[Change]) -> Result<()> {
+    ensure!(
+        changes.iter().any(|change| change.judgement != Judgement::TooFewRounds),
+        "no verdict: {} can't show a loss, {ROUNDS_MIN} are the least",
+        run.rounds_in_words()
+    );
+    let untold: Vec<String> = changes
+        .iter()
+        .filter(|change| !change.judgement.is_told())
+        .map(|change| format!("{} of {} ({})", change.figure.title, change.workload, change.judgement))
+        .collect();
+    ensure!(
+        untold.is_empty(),
+        "no verdict: {} of {} figures can't be judged, though none of the others is a sure loss: {}; a round with \
+         nothing in it can't be compared: see what stood still in the run (--json), and measure again",
+        untold.len(),
+        changes.len(),
+        untold.join(", ")
+    );
+    Ok(())
 }
 
 fn lost(changes: &[Change]) -> impl Iterator<Item = &Change> {
@@ -207,5 +229,44 @@ fn where_it_went(order: &Order, workload: &str, changes: &[Change]) -> String {
     match profiles {
         Ok(profiles) => page::profile(workload, &profiles[BASE], &profiles[HEAD], changes),
         Err(error) => format!("\nno profile of {workload}: {error:#}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::report::made_up;
+
+    fn concluded(run: &Run) -> Result<Outcome> {
+        conclude(run, &Thresholds::default(), None)
+    }
+
+    #[test]
+    fn nothing_passes_while_one_figure_is_unjudged() {
+        let mut run = made_up::run(&[BASE, HEAD], &["bulk"], 11);
+        assert_eq!(concluded(&run).unwrap(), Outcome::Passed);
+        // The base stood still once: nobody can say how many times as much the head moved.
+        run.samples.first_mut().unwrap().figures.insert("throughput_gbps".to_owned(), 0.0);
+        let error = format!("{:#}", concluded(&run).unwrap_err());
+        assert!(
+            error.contains("no verdict: 1 of 2 figures") && error.contains("throughput of bulk"),
+            "{error}"
+        );
+        // A loss beside it is one all the same.
+        for sample in run.samples.iter_mut().filter(|sample| sample.target == HEAD) {
+            sample.figures.entry("cpu_s_per_gb".to_owned()).and_modify(|cpu| *cpu *= 2.0);
+        }
+        assert_eq!(concluded(&run).unwrap(), Outcome::Lost);
+    }
+
+    #[test]
+    fn nothing_passes_while_one_figure_has_too_few_rounds() {
+        let mut run = made_up::run(&[BASE, HEAD], &["bulk"], 11);
+        for sample in run.samples.iter_mut().filter(|sample| sample.round > 1) {
+            sample.figures.remove("cpu_s_per_gb");
+        }
+        let error = format!("{:#}", concluded(&run).unwrap_err());
+        assert!(error.contains("CPU of bulk (too few rounds)"), "{error}");
     }
 }

@@ -33,24 +33,27 @@ pub(super) fn table(run: &Run, changes: &[Change]) -> String {
     );
     page += "| workload | figure | base | head | change | interval | threshold | |\n|---|---|---|---|---|---|---|---|\n";
     for change in changes {
-        let interval = change
-            .ratio
-            .interval
-            .map_or_else(|| "–".to_owned(), |(low, high)| format!("{}..{}", percent(low), percent(high)));
+        let interval = change.ratio.and_then(|ratio| ratio.interval);
+        let interval = or_dash(interval, |(low, high)| format!("{}..{}", percent(low), percent(high)));
         let _ = writeln!(
             page,
             "| {} | {}, {} | {} | {} | {} | {interval} | {:.0} % | {} |",
             change.workload,
             change.figure.title,
             change.figure.unit,
-            number(change.base),
-            number(change.head),
-            percent(change.ratio.median),
+            or_dash(change.base, number),
+            or_dash(change.head, number),
+            or_dash(change.ratio, |ratio| percent(ratio.median)),
             change.threshold * 100.0,
             change.judgement,
         );
     }
     page
+}
+
+/// What there is, in words.
+fn or_dash<T>(value: Option<T>, words: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), words)
 }
 
 /// A ratio as a change.
@@ -88,22 +91,20 @@ fn growth(workload: &str, changes: &[Change]) -> f64 {
     let is_cpu = |change: &&Change| {
         change.workload == workload && matches!(change.figure.key, "cpu_s_per_gb" | "cpu_us_per_op")
     };
-    changes.iter().find(is_cpu).map_or(1.0, |change| change.ratio.median)
+    changes.iter().find(is_cpu).and_then(|change| change.ratio).map_or(1.0, |ratio| ratio.median)
 }
 
+/// Of changes that show a loss, or that are told of every figure.
 pub(super) fn verdict(changes: &[Change]) -> String {
     let count = |wanted| changes.iter().filter(|change| change.judgement == wanted).count();
     let judged = changes.len();
-    match (count(Judgement::Lost), count(Judgement::TooFewRounds)) {
-        (0, 0) => format!(
+    match count(Judgement::Lost) {
+        0 => format!(
             "passed: no sure loss in {judged} figures ({} gained, {} worse but not surely)",
             count(Judgement::Gained),
             count(Judgement::Unsure),
         ),
-        (0, few) => {
-            format!("passed: no sure loss, but {few} of {judged} figures have too few rounds to tell")
-        }
-        (lost, _) => format!("FAILED: {lost} of {judged} figures are surely worse than they may be"),
+        lost => format!("FAILED: {lost} of {judged} figures are surely worse than they may be"),
     }
 }
 
