@@ -60,6 +60,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/quitquitquit", post(quit))
         .route("/debug/pprof/profile", get(profiles::cpu))
         .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/debug/pprof/heap/profiling", get(profiles::heap))
         .route("/explain", get(explain::answer))
         .route("/flows", get(flows::stream))
         .route("/status", get(status::report))

@@ -57,6 +57,7 @@ async fn paths_and_methods_as_a_table() {
         ("GET", "/explain?source=10.0.0.1&destination=10.0.0.2&port=80", 400, "say who connects to whom"),
         ("POST", "/debug/pprof/profile", 405, ""),
         ("GET", "/debug/pprof/heap", 501, "allocator"),
+        ("GET", "/debug/pprof/heap/profiling?activate=true", 501, "allocator"),
         ("GET", "/flows", 200, ""),
         ("GET", "/explain", 400, "say who connects to whom: /explain?source="),
         ("GET", "/explain?source=a", 400, "say who connects to whom"),

@@ -36,6 +36,9 @@ const REQUESTS_MAX: usize = 8;
 /// How long one may take, connecting included: Cilium's agent leaves one unanswered while it waits for something else.
 const REQUEST_SECONDS_MAX: u64 = 10;
 
+/// The largest answer that is read: a chain that peers take, with hundreds of roots, is less.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
 /// The authority as a source.
 pub(crate) struct IstioCa {
     dialer: Dialer,
@@ -43,6 +46,7 @@ pub(crate) struct IstioCa {
     /// Whose change means another server, or another key of it.
     root: Option<Watched>,
     ttl: Duration,
+    on_behalf: bool,
     suites: Suites,
     renewals: Renewals,
     under_way: JoinSet<(Identity, Result<Credentials, SigningError>)>,
@@ -66,6 +70,7 @@ impl IstioCa {
             dialer,
             root,
             ttl: settings.ttl,
+            on_behalf: settings.on_behalf,
             suites,
             renewals: Renewals::default(),
             under_way: JoinSet::new(),
@@ -85,9 +90,10 @@ impl IstioCa {
             let address = self.dialer.address();
             self.status.begun(Plane::Certificates, &address, "waiting for the first certificate");
             self.renewals.asked(&identity, now + 2 * Duration::from_secs(REQUEST_SECONDS_MAX));
+            let metadata = self.on_behalf.then(|| impersonated(&identity));
             let (channel, ttl, suites) = (self.channel.clone(), self.ttl, self.suites);
             self.under_way.spawn(async move {
-                let answer = request(channel, &identity, ttl, suites).await;
+                let answer = request(channel, &identity, metadata, ttl, suites).await;
                 (identity, answer)
             });
         }
@@ -167,6 +173,7 @@ async fn root_changed(root: &mut Option<Watched>) -> Result<String, crate::local
 async fn request(
     channel: Called,
     identity: &Identity,
+    metadata: Option<Struct>,
     ttl: Duration,
     suites: Suites,
 ) -> Result<Credentials, SigningError> {
@@ -174,9 +181,9 @@ async fn request(
     let request = IstioCertificateRequest {
         csr: key.request(identity)?,
         validity_duration: i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX),
-        metadata: Some(impersonated(identity)),
+        metadata,
     };
-    let mut client = IstioCertificateServiceClient::new(channel);
+    let mut client = IstioCertificateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
     let answer = timeout(Duration::from_secs(REQUEST_SECONDS_MAX), client.create_certificate(request)).await;
     let answer = answer.map_err(|_| SigningError::Late)?;
     let answer = answer.map_err(|status| SigningError::of(&status, explain(&status)))?.into_inner();

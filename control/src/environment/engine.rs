@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::engine::engine::{EngineConfig, Keepalive, OriginalSource, Pinning};
 
-use super::value::{boolean, core_list, mark, millicores, positive_duration, whole};
+use super::value::{boolean, core_list, keepalive_duration, mark, millicores, positive_duration, whole};
 use super::variables::Variables;
 use super::workers::WorkerRule;
 use super::{Machine, Mode};
@@ -78,9 +78,20 @@ fn shards(variables: &mut Variables, concurrency: Option<u32>, machine: &Machine
         cores: machine.allowed.len(),
     };
     match rule.workers() {
-        Ok(workers) => Some(workers),
+        Ok(workers) => {
+            if workers.derived > workers.count as u64 {
+                variables.warn(format!(
+                    "the cores and limits of this machine ask for {} workers; at most {} are started",
+                    workers.derived, workers.count
+                ));
+            }
+            Some(workers.count)
+        }
         Err(accepted) => {
-            variables.refuse("ZTUNNEL_WORKER_THREADS", threads, accepted);
+            match threads {
+                Some(threads) => variables.refuse("ZTUNNEL_WORKER_THREADS", Some(threads), accepted),
+                None => variables.refuse("PROXY_CONFIG", None, format!("concurrency {accepted}")),
+            }
             None
         }
     }
@@ -137,9 +148,9 @@ fn packet_mark(variables: &mut Variables, mode: Option<&Mode>) -> Option<u32> {
 
 fn keepalive(variables: &mut Variables) -> Option<Keepalive> {
     let keepalive = Keepalive {
-        time: variables.parsed("KEEPALIVE_TIME", positive_duration).unwrap_or(Duration::from_secs(180)),
+        time: variables.parsed("KEEPALIVE_TIME", keepalive_duration).unwrap_or(Duration::from_secs(180)),
         interval: variables
-            .parsed("KEEPALIVE_INTERVAL", positive_duration)
+            .parsed("KEEPALIVE_INTERVAL", keepalive_duration)
             .unwrap_or(Duration::from_secs(180)),
         retries: variables
             .parsed("KEEPALIVE_RETRIES", |text| whole(text, KEEPALIVE_RETRIES.0, KEEPALIVE_RETRIES.1))

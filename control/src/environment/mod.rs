@@ -33,7 +33,7 @@ pub use crate::metrics::SeriesLimits;
 pub use engine::PACKET_MARK_DEFAULT;
 pub use machine::Machine;
 pub use token::Token;
-pub use workers::WorkerRule;
+pub use workers::{WorkerRule, Workers};
 
 use variables::Variables;
 
@@ -164,6 +164,8 @@ pub struct IstioCaSettings {
     pub channel: ChannelSettings,
     /// How long a certificate is asked for (`SECRET_TTL`).
     pub ttl: Duration,
+    /// Requests say for whom they are: in shared mode, where the caller is the node's proxy and not the workload.
+    pub on_behalf: bool,
 }
 
 /// SPIRE's Delegated Identity API (`SPIRE_ENABLED`).

@@ -93,8 +93,8 @@ pub(super) fn pod_source(variables: &mut Variables, mesh: Option<&MeshSource>) -
     None
 }
 
-/// Who signs the certificates of the pods.
-pub(super) fn certificates(variables: &mut Variables) -> Option<CertificateSettings> {
+/// Who signs the certificates of the pods; `dedicated` where all are those of one pod, which asks itself.
+pub(super) fn certificates(variables: &mut Variables, dedicated: bool) -> Option<CertificateSettings> {
     let embedded = embedded(variables);
     let ttl = variables.parsed("SECRET_TTL", positive_duration);
     let address = variables.text("CA_ADDRESS");
@@ -134,6 +134,7 @@ pub(super) fn certificates(variables: &mut Variables) -> Option<CertificateSetti
     Some(CertificateSettings::Istio(IstioCaSettings {
         channel,
         ttl: ttl.unwrap_or(Duration::from_secs(86_400)),
+        on_behalf: !dedicated,
     }))
 }
 

@@ -17,6 +17,12 @@ const NOT_ON: [(&str, &str); 5] = [
 /// The one policy on algorithms that ztunnel knows, and we do not have.
 const COMPLIANCE_POLICY: &str = "COMPLIANCE_POLICY";
 
+/// Variables of SPIFFE's broker API begin so (contract 4.5).
+const SPIFFE_BROKER: &str = "SPIFFE_BROKER_";
+
+/// The one source of certificates that `CA_PROVIDER` may name; SPIRE's is chosen by `SPIRE_ENABLED`.
+const CA_PROVIDER_ISTIO: &str = "istio_ca";
+
 /// Notes a problem for each variable that asks for what we do not have.
 pub(super) fn check(variables: &mut Variables) {
     for (name, reason) in NOT_ON {
@@ -31,11 +37,34 @@ pub(super) fn check(variables: &mut Variables) {
         };
         variables.refuse(COMPLIANCE_POLICY, Some(policy), reason);
     }
+    ca_provider(variables);
     if variables.parsed("ENABLE_PROXY", boolean) == Some(false) {
         variables.refuse(
             "ENABLE_PROXY",
             Some("false".to_owned()),
             "the proxy is all there is to run; unset it",
         );
+    }
+}
+
+/// Certificates would come from somebody else than was asked for.
+fn ca_provider(variables: &mut Variables) {
+    if let Some(provider) = variables.text("CA_PROVIDER").filter(|provider| provider != CA_PROVIDER_ISTIO) {
+        let reason = "must be istio_ca: SPIFFE's broker API and other providers are not there in this version; for SPIRE set \
+                      SPIRE_ENABLED=true";
+        variables.refuse("CA_PROVIDER", Some(provider), reason);
+    }
+    let broker: Vec<String> = variables
+        .with_prefix(SPIFFE_BROKER)
+        .into_iter()
+        .map(|(rest, _)| format!("{SPIFFE_BROKER}{rest}"))
+        .collect();
+    if !broker.is_empty() {
+        let reason = format!(
+            "{}: SPIFFE's broker API is not there in this version; unset them, SPIRE_ENABLED=true chooses SPIRE's delegated \
+             identity API",
+            broker.join(", ")
+        );
+        variables.refuse("SPIFFE_BROKER_*", None, reason);
     }
 }

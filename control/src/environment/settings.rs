@@ -1,10 +1,12 @@
 //! Everything of the environment beside the engine's part, and how the parts depend on each other.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ::engine::mesh::{MeshSettings, TrustDomain};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::value::{address, boolean, duration, positive_duration, suites, whole};
 use super::variables::Variables;
@@ -42,9 +44,10 @@ pub(super) fn read(variables: &mut Variables, machine: &Machine) -> Option<Envir
     refusals::check(variables);
     let proxy_config = proxy_config(variables);
     let mesh_source = planes::mesh_source(variables, proxy_config.discovery_address.as_deref());
-    let certificates = planes::certificates(variables);
+    let dedicated = dedicated(variables);
+    let certificates = planes::certificates(variables, dedicated == Some(true));
     let suites = variables.parsed("RINGWAY_TLS_SUITES", suites).unwrap_or_default();
-    let mode = mode(variables, mesh_source.as_ref());
+    let mode = mode(variables, dedicated, mesh_source.as_ref());
     let engine = engine::read(variables, mode.as_ref(), proxy_config.concurrency, machine);
     let mesh = mesh(variables);
     let drain_deadline = drain_deadline(variables);
@@ -84,14 +87,25 @@ struct ProxyConfig {
     discovery_address: Option<String>,
     proxy_admin_port: Option<u16>,
     stats_port: Option<u16>,
+    /// Only its names: nothing of it is used.
+    proxy_metadata: Option<BTreeMap<String, IgnoredAny>>,
 }
 
 fn proxy_config(variables: &mut Variables) -> ProxyConfig {
-    variables
+    let config: ProxyConfig = variables
         .parsed("PROXY_CONFIG", |text| {
             serde_norway::from_str(text).map_err(|error| format!("must be a proxy config in YAML: {error}"))
         })
-        .unwrap_or_default()
+        .unwrap_or_default();
+    let names: Vec<&str> = config.proxy_metadata.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    if !names.is_empty() {
+        variables.warn(format!(
+            "PROXY_CONFIG: its proxyMetadata ({}) has no effect: neither is it taken as environment nor told to the xDS \
+             server; set ISTIO_META_* variables of this container instead",
+            names.join(", ")
+        ));
+    }
+    config
 }
 
 /// Whether this is dedicated mode; `None` if `PROXY_MODE` cannot be read.
@@ -106,8 +120,8 @@ fn dedicated(variables: &mut Variables) -> Option<bool> {
     })
 }
 
-fn mode(variables: &mut Variables, mesh: Option<&MeshSource>) -> Option<Mode> {
-    if !dedicated(variables)? {
+fn mode(variables: &mut Variables, dedicated: Option<bool>, mesh: Option<&MeshSource>) -> Option<Mode> {
+    if !dedicated? {
         return planes::pod_source(variables, mesh).map(|pods| Mode::Shared { pods });
     }
     if variables.text("PROXY_WORKLOAD_INFO").is_none() {

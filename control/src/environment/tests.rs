@@ -84,7 +84,7 @@ fn every_setting_is_followed() {
         ("IPV6_ENABLED", "false"),
         ("INPOD_PORT_REUSE", "false"),
         ("KEEPALIVE_TIME", "30s"),
-        ("KEEPALIVE_INTERVAL", "500ms"),
+        ("KEEPALIVE_INTERVAL", "1500ms"),
         ("KEEPALIVE_RETRIES", "3"),
         ("USER_TIMEOUT_ENABLED", "true"),
         ("POOL_MAX_STREAMS_PER_CONNECTION", "7"),
@@ -126,7 +126,7 @@ fn every_setting_is_followed() {
     assert_eq!((engine.packet_mark, engine.original_source), (Some(0xa539), OriginalSource::Require));
     assert!(!engine.ipv6 && !engine.port_reuse && !engine.response_baggage);
     let keepalive = engine.keepalive.unwrap();
-    assert_eq!((keepalive.time, keepalive.interval), (Duration::from_secs(30), Duration::from_millis(500)));
+    assert_eq!((keepalive.time, keepalive.interval), (Duration::from_secs(30), Duration::from_millis(1_500)));
     assert_eq!((keepalive.retries, keepalive.user_timeout), (3, true));
     assert_eq!((engine.tunnel_streams_max, engine.tunnel_unused_release), (7, Duration::from_secs(60)));
     assert_eq!((engine.stream_window, engine.frame_size), (65_535, 16_384));
@@ -168,6 +168,12 @@ fn dedicated_mode_has_one_pod_and_no_mark() {
     };
     assert_eq!(environment.mode, Mode::Dedicated { workload });
     assert_eq!(environment.engine.packet_mark, None);
+
+    for (mode, on_behalf) in [(&dedicated[2..], false), (&[][..], true)] {
+        let environment = read_on(&machine(4, 4), &[&CILIUM[..], mode].concat()).unwrap();
+        let CertificateSettings::Istio(ca) = environment.certificates else { panic!("no CA") };
+        assert_eq!(ca.on_behalf, on_behalf);
+    }
 
     let marked = read_on(&machine(4, 4), &[&dedicated[..], &[("PACKET_MARK", "7")]].concat()).unwrap();
     assert_eq!(marked.engine.packet_mark, Some(7));
@@ -236,7 +242,11 @@ fn values_out_of_bounds_are_refused() {
         ("INPOD_PORT_REUSE", "no"),
         ("KEEPALIVE_ENABLED", "yes"),
         ("KEEPALIVE_TIME", "0s"),
+        ("KEEPALIVE_TIME", "999ms"),
+        ("KEEPALIVE_TIME", "32768s"),
         ("KEEPALIVE_INTERVAL", "soon"),
+        ("KEEPALIVE_INTERVAL", "500ms"),
+        ("KEEPALIVE_INTERVAL", "1d"),
         ("KEEPALIVE_RETRIES", "128"),
         ("USER_TIMEOUT_ENABLED", "2"),
         ("POOL_MAX_STREAMS_PER_CONNECTION", "0"),
@@ -284,12 +294,17 @@ fn what_we_do_not_have_is_refused() {
         ("XDS_ON_DEMAND", "true"),
         ("FAKE_CA", "true"),
         ("ENABLE_PROXY", "false"),
+        ("CA_PROVIDER", "spiffe_broker"),
+        ("CA_PROVIDER", "vault"),
     ] {
         assert_eq!(refused(shared(&[(name, value)])), [name], "{name}={value}");
     }
-    for (name, value) in
-        [("TLS12_ENABLED", "false"), ("ISTIO_META_DNS_CAPTURE", "false"), ("ENABLE_PROXY", "true")]
-    {
+    for (name, value) in [
+        ("TLS12_ENABLED", "false"),
+        ("ISTIO_META_DNS_CAPTURE", "false"),
+        ("ENABLE_PROXY", "true"),
+        ("CA_PROVIDER", "istio_ca"),
+    ] {
         assert!(shared(&[(name, value)]).is_ok(), "{name}={value}");
     }
 }
@@ -391,6 +406,58 @@ fn spire_as_the_fork_names_it() {
         let error = spire(&[(name, value)]).unwrap_err();
         assert_eq!(error.0.iter().map(|problem| problem.name).collect::<Vec<_>>(), [name], "{value}");
     }
+}
+
+#[test]
+fn spiffe_s_broker_is_refused_by_each_of_its_variables() {
+    for name in [
+        "SPIFFE_BROKER_SOCKET",
+        "SPIFFE_BROKER_WORKLOAD_API_SOCKET",
+        "SPIFFE_BROKER_WORKLOAD_API_SPIFFE_ID",
+        "SPIFFE_BROKER_ATTESTATION",
+        "SPIFFE_BROKER_TIMEOUT",
+    ] {
+        let error = shared(&[(name, "x")]).unwrap_err().to_string();
+        assert!(error.contains(&format!("SPIFFE_BROKER_*: {name}: ")), "{error}");
+        assert!(shared(&[(name, "")]).is_ok(), "an empty value is unset");
+    }
+}
+
+#[test]
+fn keepalive_may_be_as_short_and_as_long_as_the_kernel_takes() {
+    for (text, seconds) in [("1s", 1), ("32767s", 32_767)] {
+        let set = [("KEEPALIVE_TIME", text), ("KEEPALIVE_INTERVAL", text)];
+        let keepalive = shared(&set).unwrap().engine.keepalive.unwrap();
+        assert_eq!((keepalive.time.as_secs(), keepalive.interval.as_secs()), (seconds, seconds));
+    }
+    let error = shared(&[("KEEPALIVE_TIME", "500ms")]).unwrap_err().to_string();
+    assert!(error.contains("KEEPALIVE_TIME=500ms: must be from 1s to 32767s"), "{error}");
+}
+
+#[test]
+fn more_cores_than_workers_there_may_be_are_no_reason_not_to_start() {
+    for variables in [
+        &[("ZTUNNEL_WORKER_THREADS", "0")][..],
+        &[("ZTUNNEL_WORKER_THREADS", "100%")],
+        &[("ZTUNNEL_RESOURCE_CPU_LIMIT", "300")],
+        &[("PROXY_CONFIG", "concurrency: 0")],
+    ] {
+        let environment = read_on(&machine(384, 384), &[&SHARED[..], variables].concat()).unwrap();
+        assert_eq!(environment.engine.shards, 256, "{variables:?}");
+        let warnings = environment.warnings;
+        assert!(warnings.len() == 1 && warnings[0].contains("at most 256"), "{variables:?}: {warnings:?}");
+    }
+    let named = read_on(&machine(384, 384), &[&SHARED[..], &[("PROXY_CONFIG", "concurrency: 300")]].concat());
+    assert_eq!(refused(named), ["PROXY_CONFIG"]);
+}
+
+#[test]
+fn metadata_of_a_proxy_config_is_told_to_be_unused() {
+    let config = "proxyMetadata:\n  ISTIO_META_DNS_CAPTURE: \"true\"\n  A: b\n";
+    let warnings = shared(&[("PROXY_CONFIG", config)]).unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].starts_with("PROXY_CONFIG"), "{warnings:?}");
+    assert!(warnings[0].contains("A, ISTIO_META_DNS_CAPTURE"), "{warnings:?}");
+    assert!(shared(&[("PROXY_CONFIG", "proxyMetadata: {}")]).unwrap().warnings.is_empty());
 }
 
 #[test]

@@ -62,6 +62,20 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// `TCP_KEEPIDLE` and `TCP_KEEPINTVL` take whole seconds from 1 to this (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`); what
+/// is below a second reads as 0, and every socket would refuse it.
+const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
+
+/// A duration that the kernel takes for keepalive.
+pub(super) fn keepalive_duration(text: &str) -> Result<Duration, String> {
+    let value = duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(KEEPALIVE_SECONDS_MAX)).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("must be from 1s to {KEEPALIVE_SECONDS_MAX}s: the kernel takes no other"))
+    }
+}
+
 /// A number of cores as Kubernetes writes it (`2`, `1.5`, `500m`), in thousandths.
 pub(super) fn millicores(text: &str) -> Result<u64, String> {
     let refusal = || "must be a number of cores such as 2, 1.5 or 500m".to_owned();

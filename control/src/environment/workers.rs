@@ -29,35 +29,45 @@ pub struct WorkerRule<'v> {
     pub cores: usize,
 }
 
+/// What a rule comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// How many are started.
+    pub count: usize,
+    /// How many the cores or limits would give: more than `count` where that is too many.
+    pub derived: u64,
+}
+
 impl WorkerRule<'_> {
-    /// The number of workers, or what `ZTUNNEL_WORKER_THREADS` may be.
-    pub fn workers(&self) -> Result<usize, String> {
+    /// The number of workers, or what the variable that decides may be. Only a number that somebody wrote is refused:
+    /// a large machine is nobody's mistake.
+    pub fn workers(&self) -> Result<Workers, String> {
         let workers = match (self.threads, self.concurrency, self.limit) {
-            (Some(threads), _, _) => self.explicit(threads)?,
+            (Some(threads), _, _) => self.set(threads)?,
             (None, Some(0), _) => self.all_cores(),
-            (None, Some(concurrency), _) => u64::from(concurrency),
+            (None, Some(concurrency), _) => named(concurrency.into())?,
             (None, None, Some(limit)) => round_up(limit).max(self.requested()).max(1),
             (None, None, None) => self.cpus().div_ceil(4).max(self.requested()).max(WORKERS_DEFAULT_MIN),
         };
-        if workers > WORKERS_MAX {
-            return Err(format!("asks for {workers} workers; at most {WORKERS_MAX} are started"));
-        }
-        Ok(usize::try_from(workers).expect("invariant: at most WORKERS_MAX"))
+        let count = usize::try_from(workers.min(WORKERS_MAX)).expect("invariant: at most WORKERS_MAX");
+        Ok(Workers { count, derived: workers })
     }
 
-    fn explicit(&self, threads: &str) -> Result<u64, String> {
+    fn set(&self, threads: &str) -> Result<u64, String> {
         let refusal =
             || "must be a number of workers (0 for all cores) or a percentage such as 50%".to_owned();
         let Some(percentage) = threads.strip_suffix('%') else {
-            let workers: u64 = threads.parse().map_err(|_| refusal())?;
-            return Ok(if workers == 0 { self.all_cores() } else { workers });
+            return match threads.parse().map_err(|_| refusal())? {
+                0 => Ok(self.all_cores()),
+                workers => named(workers),
+            };
         };
         // A percentage has the syntax of a quantity: digits and a decimal point; thousandths of a percent are exact.
         let thousandths = millicores(percentage).map_err(|_| refusal())?;
         if percentage.ends_with('m') || !(1..=100_000).contains(&thousandths) {
             return Err("a percentage must be above 0% and at most 100%".to_owned());
         }
-        Ok((self.cpus() * thousandths).div_ceil(100_000).max(1))
+        Ok(self.cpus().saturating_mul(thousandths).div_ceil(100_000).max(1))
     }
 
     fn all_cores(&self) -> u64 {
@@ -72,6 +82,14 @@ impl WorkerRule<'_> {
     fn requested(&self) -> u64 {
         self.request.map_or(0, round_up)
     }
+}
+
+/// A number that somebody wrote.
+fn named(workers: u64) -> Result<u64, String> {
+    if workers > WORKERS_MAX {
+        return Err(format!("asks for {workers} workers; at most {WORKERS_MAX} are started"));
+    }
+    Ok(workers)
 }
 
 fn round_up(thousandths: u64) -> u64 {
@@ -129,8 +147,27 @@ mod tests {
                 2,
             ),
         ] {
-            assert_eq!(rule.workers(), Ok(workers), "{case}");
+            assert_eq!(rule.workers().map(|workers| workers.count), Ok(workers), "{case}");
         }
+    }
+
+    #[test]
+    fn what_cores_and_limits_give_is_cut_to_what_is_started() {
+        let limited = |limit| WorkerRule { limit: Some(limit), ..rule(64) };
+        for (rule, derived) in [
+            (WorkerRule { threads: Some("0"), ..rule(384) }, 384),
+            (WorkerRule { threads: Some("75%"), ..rule(384) }, 288),
+            (WorkerRule { concurrency: Some(0), ..rule(384) }, 384),
+            (limited(300_000), 300),
+            (rule(2_048), 512),
+            (rule(8), 2),
+        ] {
+            let count = derived.min(256);
+            assert_eq!(rule.workers(), Ok(Workers { count, derived: derived as u64 }), "{rule:?}");
+        }
+        let whole = WorkerRule { threads: Some("100%"), ..limited(u64::MAX) };
+        assert_eq!(whole.workers().map(|workers| workers.count), Ok(256));
+        assert!(WorkerRule { concurrency: Some(257), ..rule(384) }.workers().is_err());
     }
 
     #[test]

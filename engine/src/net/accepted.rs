@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use socket2::{SockAddr, SockRef};
 
 use super::SocketOptions;
-use super::socket::TUNNEL_NOTSENT_BYTES_MAX;
+use super::socket::{TUNNEL_NOTSENT_BYTES_MAX, abort_on_close};
 
 /// The ports in a pod's namespace that are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,19 +52,14 @@ impl Accepted {
     /// Reads the addresses of an accepted socket and sets its options. A tunnel's socket gets no TCP keepalive: PING
     /// watches over it (contract 1.3).
     pub(crate) fn new(socket: OwnedFd, port: Port, options: &SocketOptions) -> io::Result<Self> {
-        let handle = SockRef::from(&socket);
-        let keepalive = options.keepalive.filter(|_| port != Port::Hbone);
-        SocketOptions { mark: None, keepalive }.apply(&handle)?;
-        if port == Port::Hbone {
-            handle.set_tcp_notsent_lowat(TUNNEL_NOTSENT_BYTES_MAX)?;
+        match ends(&SockRef::from(&socket), port, options) {
+            Ok((source, destination)) => Ok(Self { socket, port, source, destination }),
+            Err(error) => {
+                // The caller shall see an error, and not an orderly end.
+                abort_on_close(socket.as_fd());
+                Err(error)
+            }
         }
-        let source = canonical(&handle.peer_addr()?)?;
-        let local = canonical(&handle.local_addr()?)?;
-        let destination = match port {
-            Port::Hbone => local,
-            Port::Outbound | Port::Plain => original_destination(&handle).unwrap_or(local),
-        };
-        Ok(Self { socket, port, source, destination })
     }
 
     /// True where redirection was bypassed or the proxy called itself: relaying it would loop.
@@ -78,6 +73,22 @@ impl Accepted {
         let local = SockRef::from(&self.socket.as_fd()).local_addr().ok();
         local.and_then(|local| canonical(&local).ok()) == Some(self.destination)
     }
+}
+
+/// Source and destination of an accepted socket, whose options are set.
+fn ends(handle: &SockRef<'_>, port: Port, options: &SocketOptions) -> io::Result<(SocketAddr, SocketAddr)> {
+    let keepalive = options.keepalive.filter(|_| port != Port::Hbone);
+    SocketOptions { mark: None, keepalive }.apply(handle)?;
+    if port == Port::Hbone {
+        handle.set_tcp_notsent_lowat(TUNNEL_NOTSENT_BYTES_MAX)?;
+    }
+    let source = canonical(&handle.peer_addr()?)?;
+    let local = canonical(&handle.local_addr()?)?;
+    let destination = match port {
+        Port::Hbone => local,
+        Port::Outbound | Port::Plain => original_destination(handle).unwrap_or(local),
+    };
+    Ok((source, destination))
 }
 
 /// SO_ORIGINAL_DST of the family the connection has; an IPv4 connection on a dual-stack socket answers to IPv4's.

@@ -14,6 +14,9 @@ use crate::engine::Keepalive;
 /// so that a message waits behind a small chunk of a transfer, not behind a full socket buffer.
 pub(super) const TUNNEL_NOTSENT_BYTES_MAX: u32 = 128 * 1024;
 
+/// TCP_USER_TIMEOUT is a positive int of milliseconds: 24 days.
+const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// What every socket of ours carries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOptions {
@@ -29,18 +32,26 @@ impl SocketOptions {
             socket.set_mark(mark)?;
         }
         socket.set_tcp_nodelay(true)?;
-        let Some(keepalive) = self.keepalive else { return Ok(()) };
-        socket.set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(keepalive.time)
-                .with_interval(keepalive.interval)
-                .with_retries(keepalive.retries),
-        )?;
-        if keepalive.user_timeout {
-            socket.set_tcp_user_timeout(Some(keepalive.time + keepalive.interval * keepalive.retries))?;
+        if let Some(keepalive) = self.keepalive {
+            // Without it a peer that is gone is found later: a connection that works is worth more.
+            let _ = keep_alive(socket, keepalive);
         }
         Ok(())
     }
+}
+
+fn keep_alive(socket: &SockRef<'_>, keepalive: Keepalive) -> io::Result<()> {
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(keepalive.time)
+            .with_interval(keepalive.interval)
+            .with_retries(keepalive.retries),
+    )?;
+    if keepalive.user_timeout {
+        let unacknowledged = keepalive.time + keepalive.interval * keepalive.retries;
+        socket.set_tcp_user_timeout(Some(unacknowledged.min(USER_TIMEOUT_MAX)))?;
+    }
+    Ok(())
 }
 
 /// A socket from the pod towards a peer node, or straight to a destination that is not in the mesh.
@@ -135,4 +146,39 @@ fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn applied(keepalive: Keepalive) -> Socket {
+        let socket = stream_socket([127, 0, 0, 1].into()).unwrap();
+        let options = SocketOptions { mark: None, keepalive: Some(keepalive) };
+        options.apply(&SockRef::from(&socket)).unwrap();
+        socket
+    }
+
+    fn keepalive(time: Duration) -> Keepalive {
+        Keepalive { time, interval: time, retries: 127, user_timeout: true }
+    }
+
+    #[test]
+    fn keepalive_that_the_kernel_refuses_costs_no_connection() {
+        for time in [Duration::from_millis(500), Duration::from_secs(32_768)] {
+            applied(keepalive(time));
+        }
+    }
+
+    #[test]
+    fn the_longest_keepalive_is_taken_as_a_whole() {
+        let time = Duration::from_secs(32_767);
+        let socket = applied(keepalive(time));
+        assert_eq!(
+            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()),
+            (time, time)
+        );
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT_MAX));
+    }
 }

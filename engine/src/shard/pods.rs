@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use async_executor::Task;
 use super::{Command, Key, PodSpec, Shard, Table};
 use crate::mesh::{Snapshot, Workload};
 use crate::net::{self, Accepted, Namespace, Port};
+use crate::observe::{Direction, Traffic};
 use crate::uring::OpId;
 
 /// A pod whose sockets are ours.
@@ -182,8 +184,11 @@ impl Shard {
 
     /// An accepted socket, from one of our listeners or from another shard's.
     pub(crate) fn serve(self: &Rc<Self>, pod: &Rc<LocalPod>, port: Port, socket: OwnedFd) {
-        let Ok(accepted) = Accepted::new(socket, port, &self.options) else {
-            return; // Gone before we could look at it.
+        let accepted = match Accepted::new(socket, port, &self.options) {
+            Ok(accepted) => accepted,
+            // Gone before we could look at it.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return,
+            Err(error) => return self.report_unusable(port, &error),
         };
         let setting_up = SettingUp::begin(Rc::clone(self));
         let (shard, owner) = (Rc::clone(self), Rc::clone(pod));
@@ -195,6 +200,19 @@ impl Shard {
             }
             drop(setting_up);
         });
+    }
+
+    /// A connection that the kernel gave us and that cannot be served. Who called whom cannot be told.
+    fn report_unusable(&self, port: Port, error: &io::Error) {
+        let direction = match port {
+            Port::Outbound => Direction::Outbound,
+            Port::Plain | Port::Hbone => Direction::Inbound,
+        };
+        let unknown = Ipv4Addr::UNSPECIFIED;
+        let mut record = self.record(direction, (unknown, 0).into(), (unknown, port.number()).into());
+        record.set_refused();
+        let why = format!("the kernel does not let the accepted socket be used: {error}");
+        self.report(record.closed(Traffic::default(), self.driver.now(), Some(why)));
     }
 
     /// Keeps an accepted socket, or hands it to a shard that has clearly less to do. A shard that drains keeps all: the

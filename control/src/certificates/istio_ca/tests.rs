@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use proto::ca::IstioCertificateResponse;
 use proto::ca::istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer};
@@ -27,6 +27,8 @@ struct Authority {
     most_under_way: AtomicUsize,
     asked: AtomicUsize,
     refuses: bool,
+    /// Of the last request: for whom it said it was.
+    named: Mutex<Option<String>>,
 }
 
 struct Served(Arc<Authority>);
@@ -44,9 +46,12 @@ impl IstioCertificateService for Served {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
         let request = request.into_inner();
         assert_eq!(request.validity_duration, 3_600);
-        let metadata = request.metadata.unwrap().fields;
-        let Some(Kind::StringValue(identity)) = &metadata["ImpersonatedIdentity"].kind else { panic!() };
-        assert!(identity.starts_with("spiffe://cluster.local/ns/shop/sa/"), "{identity}");
+        *self.0.named.lock().unwrap() = request.metadata.map(|metadata| {
+            let Some(Kind::StringValue(identity)) = &metadata.fields["ImpersonatedIdentity"].kind else {
+                panic!()
+            };
+            identity.clone()
+        });
         if self.0.refuses {
             return Err(tonic::Status::unknown(
                 "no endpoints found for service account cart in namespace shop",
@@ -86,6 +91,7 @@ impl Lab {
             most_under_way: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
             refuses,
+            named: Mutex::default(),
         });
         let listener = UnixListener::bind(&socket).unwrap();
         let service = IstioCertificateServiceServer::new(Served(Arc::clone(&authority)));
@@ -97,7 +103,7 @@ impl Lab {
             token: None,
             headers: Vec::new(),
         };
-        let settings = IstioCaSettings { channel, ttl: Duration::from_secs(3_600) };
+        let settings = IstioCaSettings { channel, ttl: Duration::from_secs(3_600), on_behalf: true };
         let status = Status::default();
         let (wants, wanted) = watch::channel(Wants::new());
         let (sender, events) = mpsc::channel(64);
@@ -131,6 +137,20 @@ async fn what_is_wanted_is_obtained() {
     assert_eq!(obtained.keys().collect::<Vec<_>>(), ["cart", "web"]);
     assert!(lab.status.read(|state| state.planes[&Plane::Certificates].connected));
     assert_eq!(lab.authority.asked.load(Ordering::Relaxed), 2, "once each");
+}
+
+/// Contract 1.5: for whom a request is, is said in shared mode; in dedicated mode the workload asks itself.
+#[tokio::test]
+async fn only_the_proxy_of_a_node_says_for_whom_it_asks() {
+    let identity = "spiffe://cluster.local/ns/shop/sa/cart".to_owned();
+    for (on_behalf, said) in [(true, Some(identity)), (false, None)] {
+        let (mut lab, mut source, wanted, sender) = Lab::prepared(100, false);
+        source.on_behalf = on_behalf;
+        tokio::spawn(source.run(wanted, sender));
+        lab.want(&["cart".to_owned()]);
+        assert!(matches!(lab.next().await, CertificateEvent::Obtained { .. }));
+        assert_eq!(*lab.authority.named.lock().unwrap(), said);
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ use crate::status::{Plane, Status};
 /// Pods whose processes are asked for at the same time: a runtime has other work to do.
 const LOOKUPS_MAX: usize = 16;
 
+/// The largest answer that is read: the state of one container, or the list of a pod's, is some tens of kilobytes.
+const RUNTIME_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
 /// The label by which the kubelet marks the sandbox of a pod.
 const UID_LABEL: &str = "io.kubernetes.pod.uid";
 
@@ -53,7 +56,8 @@ impl Runtime {
     pub(super) fn new(channel: Channel, socket: &Path, timeout: Duration, status: Status) -> Self {
         let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
         let socket = socket.display().to_string().into();
-        Self { client: RuntimeServiceClient::new(channel), lookups, timeout, socket, status }
+        let client = RuntimeServiceClient::new(channel).max_decoding_message_size(RUNTIME_MESSAGE_BYTES_MAX);
+        Self { client, lookups, timeout, socket, status }
     }
 
     /// The first process of each running container of a pod; none before its first container has started.

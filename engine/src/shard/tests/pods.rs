@@ -1,6 +1,7 @@
 //! What becomes of connections when pods come and go, and when the shard drains and ends.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::super::{Command, PodSpec};
 use super::bench::{Bench, config};
 use crate::engine::EngineConfig;
 use crate::net::Port;
-use crate::observe::Observation;
+use crate::observe::{Direction, Observation};
 use crate::relay::tests::fixture::{App, Took, Transfer};
 
 fn is_gone(app: &mut App) -> bool {
@@ -191,6 +192,23 @@ fn a_drain_waits_for_who_was_connected_when_it_began() {
     drop(peer);
     bench.until("the shard has drained", is_idle_of);
     bench.end();
+}
+
+#[test]
+fn a_socket_that_the_kernel_lets_nobody_use_is_told_of() {
+    for (port, direction) in [(Port::Outbound, Direction::Outbound), (Port::Plain, Direction::Inbound)] {
+        let mut bench = Bench::new();
+        // It has no TCP options.
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        bench.serve("server", port, socket.into());
+        bench.until("it is told of", |bench| !bench.records.is_empty());
+        let record = &bench.records[0];
+        assert!(record.refused && record.connection.direction == direction, "{record:?}");
+        assert_eq!(record.connection.destination.port(), port.number());
+        let error = record.error.as_deref().unwrap();
+        assert!(error.starts_with("the kernel does not let the accepted socket be used: "), "{error}");
+        bench.end();
+    }
 }
 
 /// As after a panic of the control thread, which forgot that it was about to add it.
