@@ -34,6 +34,13 @@ pub(crate) struct Replay<'a> {
     pub(crate) entropy: u64,
 }
 
+/// Who was meant, by the addresses that connections between the two have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) source: Vec<IpAddr>,
+    pub(crate) destination: Vec<SocketAddr>,
+}
+
 /// The steps taken so far.
 #[derive(Default)]
 struct Story(Vec<Step>);
@@ -41,17 +48,17 @@ struct Story(Vec<Step>);
 impl Replay<'_> {
     /// Both are told as `namespace/pod`, a name that only one has, or an IP address; the destination also as a service,
     /// and with a port.
-    pub(crate) fn explain(&self, source: &str, destination: &str) -> Result<Explanation, Unclear> {
+    pub(crate) fn explain(&self, source: &str, destination: &str) -> Result<(Explanation, Ends), Unclear> {
         let source = Source::find(self.snapshot, source)?;
         let destination = Destination::find(self.snapshot, destination, source.namespace())?;
         let mut story = Story::default();
         let outcome = self.replay(&source, &destination, &mut story);
-        Ok(Explanation {
-            source: source.to_string(),
-            destination: destination.to_string(),
-            outcome,
-            steps: story.0,
-        })
+        let ends = Ends {
+            source: source.addresses(),
+            destination: destination.addresses(self.snapshot, source.namespace()),
+        };
+        let (source, destination) = (source.to_string(), destination.to_string());
+        Ok((Explanation { source, destination, outcome, steps: story.0 }, ends))
     }
 
     fn replay(&self, source: &Source, destination: &Destination, story: &mut Story) -> Outcome {

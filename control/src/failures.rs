@@ -5,16 +5,18 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use engine::mesh::{Protocol, Snapshot, Workload};
 use engine::observe::{Connection, Direction, Observation, ResponseFlag};
 
+use crate::explain::Ends;
 use crate::reports::{FailureReport, FlowDirection};
 
-/// Kinds of failures that are remembered: beyond it the one that is longest ago is forgotten.
+/// Kinds of failures that are remembered of tunnels, and as many of what is not: beyond it the one of them that is longest
+/// ago is forgotten. Whoever tries one port after the other displaces nothing that the proxies have to say.
 const FAILURES_MAX: usize = 64;
 
 /// For how long. What has not failed for so long is over.
@@ -65,8 +67,9 @@ impl Failures {
         let count = failures.get(&kind).map_or(0, |failed| failed.count) + 1;
         let connection = Arc::clone(connection);
         failures.insert(kind, Failed { count, last: now, connection, error: error.to_owned() });
-        if failures.len() > FAILURES_MAX
-            && let Some((&oldest, _)) = failures.iter().min_by_key(|(_, failed)| failed.last)
+        let alike = || failures.iter().filter(|(other, _)| other.port.is_some() == kind.port.is_some());
+        if alike().count() > FAILURES_MAX
+            && let Some((&oldest, _)) = alike().min_by_key(|(_, failed)| failed.last)
         {
             failures.remove(&oldest);
         }
@@ -87,6 +90,18 @@ impl Failures {
 
     /// The latest first.
     pub(crate) fn report(&self, snapshot: &Snapshot, now: SystemTime) -> Vec<FailureReport> {
+        let recent = self.recent(now).into_iter();
+        recent.map(|(kind, failed)| failed.report(kind, snapshot, now)).collect()
+    }
+
+    /// The latest between these two.
+    pub(crate) fn between(&self, ends: &Ends, snapshot: &Snapshot, now: SystemTime) -> Option<FailureReport> {
+        let is_between = |(kind, failed): &(Kind, Failed)| failed.is_between(kind, ends, snapshot);
+        let (kind, failed) = self.recent(now).into_iter().find(is_between)?;
+        Some(failed.report(kind, snapshot, now))
+    }
+
+    fn recent(&self, now: SystemTime) -> Vec<(Kind, Failed)> {
         let mut recent: Vec<(Kind, Failed)> = self
             .lock()
             .iter()
@@ -94,7 +109,7 @@ impl Failures {
             .map(|(kind, failed)| (*kind, failed.clone()))
             .collect();
         recent.sort_by_key(|(_, failed)| Reverse(failed.last));
-        recent.into_iter().map(|(kind, failed)| failed.report(kind, snapshot, now)).collect()
+        recent
     }
 
     /// Every change is a single call: the map is whole even after a panic.
@@ -139,10 +154,27 @@ fn is_of_tunnels(flag: ResponseFlag) -> bool {
 // === impl Failed ===
 
 impl Failed {
+    /// The application's address, where it is known.
+    fn target(&self) -> SocketAddr {
+        self.connection.hbone_destination.unwrap_or(self.connection.destination)
+    }
+
+    /// An address that has another workload by now says nothing of that one.
+    fn is_between(&self, kind: &Kind, ends: &Ends, snapshot: &Snapshot) -> bool {
+        let Connection { source_workload, destination_workload, .. } = &*self.connection;
+        let target = self.target();
+        let is_target = |end: &SocketAddr| {
+            end.ip() == target.ip() && (kind.port.is_none() || end.port() == target.port())
+        };
+        ends.source.contains(&kind.source)
+            && ends.destination.iter().any(is_target)
+            && is_still(source_workload.as_ref(), snapshot)
+            && is_still(destination_workload.as_ref(), snapshot)
+    }
+
     fn report(self, kind: Kind, snapshot: &Snapshot, now: SystemTime) -> FailureReport {
-        let Connection { source_workload, destination_workload, hbone_destination, destination, .. } =
-            &*self.connection;
-        let target = hbone_destination.unwrap_or(*destination);
+        let Connection { source_workload, destination_workload, hbone_destination, .. } = &*self.connection;
+        let target = self.target();
         // A handshake that failed proved nobody: the mesh says who has the address.
         let source = source_workload.as_ref().or_else(|| snapshot.workload_by_ip(kind.source));
         let to = destination_workload.as_ref().or_else(|| snapshot.workload_by_ip(target.ip()));
@@ -151,16 +183,19 @@ impl Failed {
             Direction::Inbound if hbone_destination.is_none() => None,
             _ => Some(target.port()),
         };
-        let in_mesh = |end: Option<&Arc<Workload>>| end.is_some_and(|end| end.protocol == Protocol::Hbone);
+        let in_mesh = |end: Option<&Arc<Workload>>| {
+            end.is_some_and(|end| end.protocol == Protocol::Hbone) && is_still(end, snapshot)
+        };
         FailureReport {
             direction: match kind.direction {
                 Direction::Outbound => FlowDirection::Outbound,
                 Direction::Inbound => FlowDirection::Inbound,
             },
             source: name(source, kind.source),
-            destination: match port {
-                Some(port) => format!("{}:{port}", name(to, target.ip())),
-                None => name(to, target.ip()),
+            destination: match (port, to) {
+                (Some(port), Some(_)) => format!("{}:{port}", name(to, target.ip())),
+                (Some(_), None) => target.to_string(),
+                (None, _) => name(to, target.ip()),
             },
             peer_node: match kind.direction {
                 Direction::Outbound => to,
@@ -175,6 +210,11 @@ impl Failed {
             error: self.error,
         }
     }
+}
+
+/// Whether who had the address then has it now; nobody is whoever has it now.
+fn is_still(then: Option<&Arc<Workload>>, snapshot: &Snapshot) -> bool {
+    then.is_none_or(|then| snapshot.workload(&then.uid).is_some_and(|now| now.ips == then.ips))
 }
 
 fn name(workload: Option<&Arc<Workload>>, ip: IpAddr) -> String {
@@ -254,5 +294,48 @@ workloads:
         let reports = failures.report(&Snapshot::default(), start + Duration::from_secs(100));
         assert_eq!(reports.len(), FAILURES_MAX);
         assert!(reports.iter().all(|report| report.source != "10.1.0.0"));
+    }
+
+    #[test]
+    fn who_tries_every_port_displaces_nothing_of_the_mesh() {
+        let (failures, now) = (Failures::default(), SystemTime::now());
+        failures.note(&failed(connection(1), ResponseFlag::TlsFailure, "expired"), now);
+        for port in 1..=2 * FAILURES_MAX as u16 {
+            let scanned = Connection { destination: ([10, 0, 0, 2], port).into(), ..connection(1) };
+            let later = now + Duration::from_secs(1);
+            failures.note(&failed(scanned, ResponseFlag::Connect, "refused"), later);
+        }
+        let reports = failures.report(&Snapshot::default(), now);
+        assert_eq!(reports.len(), FAILURES_MAX + 1);
+        assert!(reports.iter().any(|report| report.error == "expired"));
+    }
+
+    /// Both ends were known when it failed: one is gone, has come again elsewhere, or is not what it was.
+    #[tokio::test]
+    async fn who_left_the_mesh_is_no_problem_of_it() {
+        let then = mesh(MESH).await;
+        let out = Connection {
+            source_workload: then.workload("a").cloned(),
+            destination_workload: then.workload("b").cloned(),
+            ..connection(1)
+        };
+        let (failures, now) = (Failures::default(), SystemTime::now());
+        failures.note(&failed(out, ResponseFlag::TlsFailure, "expired"), now);
+        let moved = MESH.replace("10.0.0.2", "10.0.0.9");
+        let replaced = MESH.replace("uid: b", "uid: c");
+        let left = MESH.lines().take(2).collect::<Vec<_>>().join("\n");
+        for (text, of_mesh) in [(MESH, true), (&left, false), (&moved, false), (&replaced, false)] {
+            let reports = failures.report(&mesh(text).await, now);
+            assert_eq!(reports[0].of_mesh, of_mesh, "{text}");
+            assert_eq!(reports[0].destination, "shop/bank:80", "as it was called then");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_name_has_its_port_behind_brackets() {
+        let (failures, now) = (Failures::default(), SystemTime::now());
+        let to = Connection { destination: "[fd00::1]:80".parse().unwrap(), ..connection(1) };
+        failures.note(&failed(to, ResponseFlag::Connect, "refused"), now);
+        assert_eq!(failures.report(&Snapshot::default(), now)[0].destination, "[fd00::1]:80");
     }
 }

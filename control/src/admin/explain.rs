@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::Admin;
 use crate::explain::Replay;
-use crate::reports::{Explanation, FailureReport, Step};
+use crate::reports::{FailureReport, Step};
 
 const USAGE: &str = "\
 say who connects to whom: /explain?source=shop/cart&destination=shop/bank:80 (each encoded as a URL wants it; \
@@ -48,9 +48,9 @@ pub(super) async fn answer(
         entropy: question.entropy,
     };
     match replay.explain(&question.source, &question.destination) {
-        Ok(mut explanation) => {
-            let failures = admin.failures.report(&snapshot, replay.now);
-            explanation.steps.extend(lately(&explanation, &failures));
+        Ok((mut explanation, ends)) => {
+            let failed = admin.failures.between(&ends, &snapshot, replay.now);
+            explanation.steps.extend(failed.map(lately));
             Json(explanation).into_response()
         }
         Err(unclear) => (StatusCode::BAD_REQUEST, format!("{unclear}\n")).into_response(),
@@ -58,66 +58,99 @@ pub(super) async fn answer(
 }
 
 /// What the decisions alone do not show: that it has been tried, and did not work.
-fn lately(explanation: &Explanation, failures: &[FailureReport]) -> Option<Step> {
-    let pod = |destination: &str| destination.rsplit_once(':').map_or("", |(pod, _)| pod).to_owned();
-    let to = (&explanation.destination, pod(&explanation.destination));
-    let failed = failures.iter().find(|failed| {
-        let same = if failed.of_mesh {
-            failed.destination == to.1 || pod(&failed.destination) == to.1
-        } else {
-            failed.destination == *to.0
-        };
-        failed.source == explanation.source && same
-    })?;
-    let FailureReport { count, seconds_ago, error, .. } = failed;
-    Some(Step {
+fn lately(failed: FailureReport) -> Step {
+    let FailureReport { count, seconds_ago, error, of_mesh, .. } = failed;
+    let cure = "that is what happened, whatever should: ringway status says what to do about it";
+    Step {
         step: "lately".to_owned(),
         finding: format!(
             "it was tried, and failed {count} x, {seconds_ago} s ago for the last time: {error}"
         ),
-        cure: Some(
-            "that is what happened, whatever should: ringway status says what to do about it".to_owned(),
-        ),
-    })
+        // What befell an application alone has no cure there.
+        cure: of_mesh.then(|| cure.to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::reports::{FlowDirection, Outcome};
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    #[test]
-    fn what_failed_between_the_same_ends_is_told() {
-        for (of_mesh, destination, told) in [
-            (true, "shop/bank:80", true),
-            (true, "shop/bank:81", true),
-            (true, "shop/bank", true),
-            (true, "shop/banker:80", false),
-            (false, "shop/bank:80", true),
-            (false, "shop/bank:81", false),
+    use engine::observe::{Closed, Connection, Observation, ResponseFlag, Traffic};
+
+    use super::*;
+    use crate::failures::Failures;
+    use crate::stand_in::{connection, mesh};
+
+    const MESH: &str = "
+workloads:
+- {uid: a, name: cart, namespace: shop, serviceAccount: cart, workloadIps: [10.0.0.1, \"fd00::1\"], protocol: HBONE}
+- uid: b
+  name: bank
+  namespace: shop
+  serviceAccount: bank
+  workloadIps: [10.0.0.2, \"fd00::2\"]
+  protocol: HBONE
+  services: {shop/vault.shop.svc.cluster.local: {80: 8080}}
+- {uid: c, name: banker, namespace: shop, serviceAccount: banker, workloadIps: [10.0.0.3], protocol: HBONE}
+services:
+- {name: vault, namespace: shop, hostname: vault.shop.svc.cluster.local, vips: [/10.1.0.1], ports: {80: 8080}}
+";
+
+    async fn told(destination: &str, failed: SocketAddr, flag: ResponseFlag) -> Option<Step> {
+        let (snapshot, failures, now) = (mesh(MESH).await, Failures::default(), SystemTime::now());
+        let source = if failed.is_ipv4() { "10.0.0.1:7" } else { "[fd00::1]:7" };
+        let connection = Connection {
+            source: source.parse().unwrap(),
+            destination: SocketAddr::new(failed.ip(), 15_008),
+            hbone_destination: Some(failed),
+            ..connection(1)
+        };
+        failures.note(
+            &Observation::Closed(Box::new(Closed {
+                connection: Arc::new(connection),
+                stood: false,
+                traffic: Traffic::default(),
+                unreported: Traffic::default(),
+                duration: Duration::ZERO,
+                error: Some("other root".to_owned()),
+                flag,
+                refused: true,
+            })),
+            now,
+        );
+        let pods = BTreeMap::new();
+        let replay = Replay { snapshot: &snapshot, pods: &pods, node: None, now, entropy: 0 };
+        let (_, ends) = replay.explain("shop/cart", destination).unwrap();
+        failures.between(&ends, &snapshot, now).map(lately)
+    }
+
+    #[tokio::test]
+    async fn what_failed_between_the_same_ends_is_told() {
+        let (tls, connect) = (ResponseFlag::TlsFailure, ResponseFlag::Connect);
+        for (destination, failed, flag, expected) in [
+            ("shop/bank:80", "10.0.0.2:80", connect, true),
+            ("shop/bank:80", "10.0.0.2:81", connect, false),
+            ("shop/bank:80", "10.0.0.2:81", tls, true),
+            ("shop/bank:80", "10.0.0.3:80", tls, false),
+            ("10.0.0.2:80", "10.0.0.2:80", connect, true),
+            ("[fd00::2]:80", "[fd00::2]:80", connect, true),
+            ("[fd00::2]:80", "[fd00::2]:81", connect, false),
+            ("shop/bank", "[fd00::2]:80", tls, true),
+            ("shop/vault", "10.0.0.2:8080", connect, true),
+            ("shop/vault", "10.0.0.2:80", connect, false),
+            ("vault.shop:80", "[fd00::2]:80", tls, true),
+            ("10.1.0.1:80", "10.0.0.2:8080", connect, true),
+            ("shop/vault", "10.0.0.3:8080", tls, false),
         ] {
-            let explanation = Explanation {
-                source: "shop/cart".to_owned(),
-                destination: "shop/bank:80".to_owned(),
-                outcome: Outcome::Encrypted,
-                steps: Vec::new(),
-            };
-            let failure = FailureReport {
-                direction: FlowDirection::Outbound,
-                source: "shop/cart".to_owned(),
-                destination: destination.to_owned(),
-                peer_node: None,
-                of_mesh,
-                flag: "TLS_FAILURE".to_owned(),
-                count: 3,
-                seconds_ago: 7,
-                error: "other root".to_owned(),
-            };
-            let step = lately(&explanation, &[failure]);
-            assert_eq!(step.is_some(), told, "{of_mesh} {destination}");
-            assert!(
-                step.is_none_or(|step| step.finding.contains("3 x, 7 s ago for the last time: other root"))
-            );
+            let step = told(destination, failed.parse().unwrap(), flag).await;
+            assert_eq!(step.is_some(), expected, "{destination} {failed} {flag}");
+            let Some(step) = step else { continue };
+            assert!(step.finding.ends_with("failed 1 x, 0 s ago for the last time: other root"));
+            assert_eq!(step.cure.is_some(), flag == tls, "status has nothing on what is not of the mesh");
         }
     }
 }

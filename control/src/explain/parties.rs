@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use engine::mesh::{Service, Snapshot, Workload};
+use engine::mesh::{Service, Snapshot, Workload, target_port};
 use thiserror::Error;
 
 /// Where a pod is called that was named without a port.
@@ -80,6 +80,13 @@ impl Source {
             Self::Outside(_) => "",
         }
     }
+
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        match self {
+            Self::Workload(workload) => workload.ips.clone(),
+            Self::Outside(ip) => vec![*ip],
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -142,6 +149,28 @@ impl Destination {
         let endpoint = || snapshot.endpoints(&service.key).find_map(|workload| workload.ips.first().copied());
         let ip = vip.or_else(endpoint).ok_or_else(|| Unclear::NoAddress(service.key.to_string()))?;
         Ok(Self { address: SocketAddr::new(ip, port), named: Named::Service(Arc::clone(service)) })
+    }
+
+    /// The one that the application asks for, and all that it may stand for, whatever it was named by.
+    pub(super) fn addresses(&self, snapshot: &Snapshot, namespace: &str) -> Vec<SocketAddr> {
+        let port = self.address.port();
+        let of = |workload: &Workload, port: u16| {
+            workload.ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect::<Vec<_>>()
+        };
+        let mut addresses = vec![self.address];
+        if let Some(workload) = snapshot.workload_by_ip(self.address.ip()) {
+            addresses.extend(of(workload, port));
+        }
+        let service = match &self.named {
+            Named::Service(service) => Some(service),
+            Named::Address => snapshot.service_by_ip(self.address.ip(), namespace),
+            Named::Workload(_) => None,
+        };
+        for workload in service.into_iter().flat_map(|service| snapshot.endpoints(&service.key)) {
+            let target = service.and_then(|service| target_port(service, workload, port));
+            addresses.extend(target.into_iter().flat_map(|target| of(workload, target)));
+        }
+        addresses
     }
 
     pub(super) fn finding(&self) -> String {

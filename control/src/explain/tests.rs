@@ -139,7 +139,7 @@ impl Scene {
             now: SystemTime::now(),
             entropy: 0,
         };
-        replay.explain(source, destination)
+        replay.explain(source, destination).map(|(explanation, _)| explanation)
     }
 }
 

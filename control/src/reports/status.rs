@@ -122,7 +122,7 @@ pub struct FailureReport {
     pub destination: String,
     /// The node of the other end, where the mesh knows it.
     pub peer_node: Option<String>,
-    /// Both ends have proxies, and it is between these that it failed.
+    /// Both ends have proxies and are still in the mesh as they were, and it is between these that it failed.
     pub of_mesh: bool,
     /// As `response_flags` of the metrics.
     pub flag: String,

@@ -25,13 +25,13 @@ fn of_flow(flow: &Flow) -> String {
         AuthType::None => "none  ",
     };
     let verdict = match flow.verdict {
-        _ if flow.failed => "FAILED ",
+        _ if flow.failed => "FAILED",
         Verdict::Allowed => "allowed",
         Verdict::Denied => "DENIED",
         Verdict::Audited => "audited",
     };
     let mut text = format!(
-        "{} {event} {direction} {auth} {verdict} #{} {} -> {}",
+        "{} {event} {direction} {auth} {verdict:<7} #{} {} -> {}",
         flow.time,
         flow.connection,
         end(&flow.source),
@@ -101,7 +101,7 @@ mod tests {
             failed: false,
             error: None,
         };
-        let expected = "2024-11-21T10:00:57Z closed inbound  SPIFFE DENIED #0-1 shop/cart [10.0.0.1:40000] -> 10.0.0.2:80 \
+        let expected = "2024-11-21T10:00:57Z closed inbound  SPIFFE DENIED  #0-1 shop/cart [10.0.0.1:40000] -> 10.0.0.2:80 \
                         3 B sent, 4 B received, 12 ms policy=\"shop/no\" reason=\"policy shop/no denies it\"";
         assert_eq!(text(&FlowLine::Flow(Box::new(flow.clone()))), expected);
         flow.error = Some("denied by policy: policy shop/no denies it".to_owned());

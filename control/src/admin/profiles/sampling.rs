@@ -71,11 +71,42 @@ impl Drop for Turn {
 
 /// Files of the profiler, which this process has open.
 pub(super) fn files() -> io::Result<Vec<PathBuf>> {
-    let place = temp_dir();
+    files_in(&temp_dir())
+}
+
+/// The kernel knows them by where they are, the profiler perhaps by a link to there.
+fn files_in(place: &Path) -> io::Result<Vec<PathBuf>> {
+    let place = match place.canonicalize() {
+        Ok(place) => place,
+        // Nothing is made there either.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(cause),
+    };
     let open = read_dir("/proc/self/fd")?.filter_map(|fd| read_link(fd.ok()?.path()).ok());
     let is_its = |file: &PathBuf| {
         let name = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(FILE_PREFIX));
-        name && file.parent() == Some(&place) && file.is_file()
+        name && file.parent() == Some(&*place) && file.is_file()
     };
     Ok(open.filter(is_its).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs::File;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_behind_a_link_to_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let (place, link) = (directory.path().join("place"), directory.path().join("link"));
+        std::fs::create_dir(&place).unwrap();
+        symlink(&place, &link).unwrap();
+        let _file = File::create(link.join(".tmpfile")).unwrap();
+        let found = place.canonicalize().unwrap().join(".tmpfile");
+        assert_eq!(files_in(&link).unwrap(), [found]);
+        assert!(files_in(&directory.path().join("nowhere")).unwrap().is_empty());
+    }
 }
