@@ -17,7 +17,7 @@ use crate::interrupt;
 use crate::limits;
 use crate::measure::{self, Order, profile};
 use crate::record::{Plan, Run, file};
-use crate::report::{self, Files};
+use crate::report::{self, Files, noise};
 use crate::site::Layout;
 use crate::target::{Choice, RingwayBuild, builds};
 use crate::workload::Workload;
@@ -199,7 +199,7 @@ fn conclude(run: &Run, thresholds: &Thresholds, order: Option<&Order>) -> Result
 /// An error unless every figure was judged: what passes has lost nothing that the gate looks at.
 fn expect_told(run: &Run, changes: &[Change]) -> Result<()> {
     ensure!(
-        changes.iter().any(|change| change.judgement != Judgement::TooFewRounds),
+        noise::has_intervals(run.rounds()),
         "no verdict: {} can't show a loss, {ROUNDS_MIN} are the least",
         run.rounds_in_words()
     );
