@@ -1,6 +1,9 @@
 //! Ctrl-C while something is measured. The first ends it in order: whatever waits is woken, all is taken down, and what is
 //! whole is kept. The second leaves as soon as nothing is left in the system, and keeps nothing.
 //!
+//! One cause may send two: a terminal that closes does, and `timeout` signals its child and then the child's group. What
+//! comes within [`SAME_CAUSE`] of the first is therefore no second one.
+//!
 //! Signals are waited for in a thread of its own. They are not blocked: what is started would inherit that, and could no
 //! longer be told to end. Whoever waits long does so through this module, or asks [`check`] now and then.
 
@@ -8,6 +11,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread;
@@ -19,11 +23,19 @@ use testkit::{process, run};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{self, SignalKind, signal};
 
+use crate::group;
+
 /// What shells report for a program that Ctrl-C ended, whichever signal it was here.
 pub(crate) const EXIT_STATUS: u8 = 130;
 
 /// Those that end us. One that whoever started us had ignored stays ignored, as under nohup.
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Nobody who has read what the first signal began asks again sooner.
+const SAME_CAUSE: Duration = Duration::from_secs(1);
+
+/// Longer nobody waits for a reader of the standard error: it may be stopped, and we end all the same.
+const SAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What waits ends with this error once somebody wants us to end.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +64,15 @@ pub(crate) fn watch() -> Result<()> {
     drop(within);
     let wait = move || {
         runtime.block_on(any(&mut streams));
-        say("stopping: what is whole is kept; once more leaves at once");
+        let first = Instant::now();
+        // Said when it is done, and beside what follows: the standard error may block.
         *lock() = true;
         ASKED.notify_all();
+        say("stopping: what is whole is kept; once more leaves at once".to_owned());
         runtime.block_on(any(&mut streams));
+        while is_same_cause(first.elapsed()) {
+            runtime.block_on(any(&mut streams));
+        }
         leave();
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).context("waiting for signals")
@@ -68,6 +85,11 @@ async fn any(streams: &mut [unix::Signal]) {
         if is_here { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+/// Whether what sent the first signal also sent one so long after it.
+fn is_same_cause(after: Duration) -> bool {
+    after < SAME_CAUSE
 }
 
 /// Whether somebody wants us to end.
@@ -113,22 +135,31 @@ pub(crate) fn exit_code() -> ExitCode {
 }
 
 fn leave() -> ! {
-    say("leaving at once");
+    let said = say("leaving at once".to_owned());
+    group::end_all();
     clear();
+    let _ = said.recv_timeout(SAY_TIMEOUT);
     std::process::exit(i32::from(EXIT_STATUS))
 }
 
 /// What it does not find, the guard of the run removes when this process has ended.
 fn clear() {
     if let Err(error) = run::clear() {
-        say(&format!("{error:#}"));
+        let _ = say(format!("{error:#}")).recv_timeout(SAY_TIMEOUT);
     }
 }
 
-/// Below a progress bar, if there is one.
-fn say(what: &str) {
-    // Whoever closed the standard error does not want to see it.
-    let _ = writeln!(io::stderr(), "\nringway-perf: {what}");
+/// Below a progress bar, if there is one; told when it was written.
+fn say(what: String) -> Receiver<()> {
+    let (written, is_written) = mpsc::channel();
+    let write = move || {
+        // Whoever closed the standard error does not want to see it, and whoever leaves may not wait.
+        let _ = writeln!(io::stderr(), "\nringway-perf: {what}");
+        let _ = written.send(());
+    };
+    // Without a thread for it nothing is said, and all else goes on.
+    let _ = thread::Builder::new().name("says".to_owned()).spawn(write);
+    is_written
 }
 
 fn lock() -> MutexGuard<'static, bool> {
@@ -155,6 +186,12 @@ mod tests {
         let mask = ignored("Name:\tx\nSigIgn:\t0000000000001003\nSigCgt:\tffffffffffffffff\n");
         assert!(is_in(mask, Signal::SIGINT) && is_in(mask, Signal::SIGHUP) && !is_in(mask, Signal::SIGTERM));
         assert_eq!(ignored("Name:\tx\n"), 0);
+    }
+
+    #[test]
+    fn two_signals_at_once_have_one_cause() {
+        assert!(is_same_cause(Duration::ZERO) && is_same_cause(Duration::from_millis(200)));
+        assert!(!is_same_cause(SAME_CAUSE));
     }
 
     #[test]

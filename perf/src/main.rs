@@ -6,6 +6,7 @@
 mod agent;
 mod copy;
 mod gate;
+mod group;
 mod interrupt;
 mod limits;
 mod list;

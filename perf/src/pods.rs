@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,15 @@ const STREAMS_MAX: u32 = 128;
 /// A pause of more is a slip of the finger.
 const PAUSE_MS_MAX: u64 = 60_000;
 
+/// iperf3 runs no longer, and the streams run as long as pods come.
+const STREAMS_SECONDS_MAX: u64 = 86_400;
+
+/// What a pod itself is allowed for: several times what it takes on a machine that is not crowded.
+const POD_MS: u64 = 10;
+
+/// How long the streams run when they have to begin again, and may so outlast the last pod, in seconds.
+const STREAMS_AGAIN_SECONDS: u32 = 3;
+
 /// Of fewer pods the p99 is the longest under another name.
 const P99_PODS_MIN: usize = 100;
 
@@ -76,9 +86,22 @@ impl PodsArguments {
         ensure!((1..=PODS_MAX).contains(pods), "nothing to measure with {pods} pods: give 1 to {PODS_MAX}");
         ensure!(*streams <= STREAMS_MAX, "{streams} streams: iperf3 has up to {STREAMS_MAX}");
         ensure!(*pause <= PAUSE_MS_MAX, "a pause of {pause} ms: give up to {PAUSE_MS_MAX}");
+        let seconds = self.streams_seconds();
+        ensure!(
+            *streams == 0 || seconds <= STREAMS_SECONDS_MAX,
+            "{pods} pods with a pause of {pause} ms take {seconds} s: iperf3 runs for up to {STREAMS_SECONDS_MAX} s, so give \
+             fewer pods, a shorter --pause or --streams 0"
+        );
         ensure!(*threads > 0, "a proxy needs a worker thread: --threads 1 or more");
         ensure!(ringway.is_file(), "there is no {}: build it first", ringway.display());
         Ok(())
+    }
+
+    /// How long the streams run: until the last pod has gone, if the pods themselves take no longer than is allowed for.
+    fn streams_seconds(&self) -> u64 {
+        let pauses_ms = self.pause.saturating_mul(self.pods as u64);
+        let pods_ms = POD_MS.saturating_mul(self.pods as u64);
+        WARM_UP.as_secs() + pauses_ms.saturating_add(pods_ms).div_ceil(1000) + 1
     }
 
     fn pause(&self) -> Duration {
@@ -119,12 +142,14 @@ pub(crate) fn run(arguments: &PodsArguments) -> Result<()> {
 fn measure(plan: &PodsArguments) -> Result<Results> {
     let mut site = Site::start(plan)?;
     let _server = IperfServer::start(&site.server.netns)?;
+    let is_over = AtomicBool::new(false);
     let measured = thread::scope(|scope| {
-        let streams = scope.spawn(|| site.bulk(plan));
+        let streams = scope.spawn(|| site.bulk(plan, &is_over));
         if plan.streams > 0 {
             thread::sleep(WARM_UP);
         }
-        let times = site.come_and_go(plan);
+        let times = site.come_and_go(plan, || plan.streams > 0 && streams.is_finished());
+        is_over.store(true, Ordering::Relaxed);
         let carried = streams.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         anyhow::Ok((times?, carried))
     });
@@ -157,24 +182,38 @@ impl Site {
         Ok(Self { proxy, connection, _agent: agent, client, server, places, _lab: lab })
     }
 
-    /// The streams, until the last pod has gone for sure; Gb/s.
-    fn bulk(&self, plan: &PodsArguments) -> Result<Option<f64>> {
+    /// The streams, until the last pod has gone: they begin again when the pods took longer than was allowed for. Gb/s.
+    fn bulk(&self, plan: &PodsArguments, is_over: &AtomicBool) -> Result<Option<f64>> {
         if plan.streams == 0 {
             return Ok(None);
         }
-        let pods = u32::try_from(plan.pods)?;
-        let seconds = (WARM_UP + plan.pause() * pods).as_secs() + 1;
-        let iperf = Iperf { streams: plan.streams, seconds: u32::try_from(seconds)?, reverse: false };
-        let measured = iperf.run(&self.client.netns, self.server.ipv4.into())?;
-        ensure!(measured.bytes > 0, "the bulk streams stood still");
-        Ok(Some(measured.bits_per_second / 1e9))
+        let mut iperf =
+            Iperf { streams: plan.streams, seconds: u32::try_from(plan.streams_seconds())?, reverse: false };
+        let (mut gigabits, mut seconds) = (0.0, 0.0);
+        loop {
+            let measured = iperf.run(&self.client.netns, self.server.ipv4.into())?;
+            ensure!(measured.bytes > 0, "the bulk streams stood still");
+            let carried = measured.bytes as f64 * 8.0;
+            gigabits += carried / 1e9;
+            seconds += carried / measured.bits_per_second;
+            if is_over.load(Ordering::Relaxed) {
+                return Ok(Some(gigabits / seconds));
+            }
+            iperf.seconds = STREAMS_AGAIN_SECONDS;
+        }
     }
 
-    /// Pods, one after the other: how long each waited for its listeners, and for the first connection.
-    fn come_and_go(&self, plan: &PodsArguments) -> Result<(Latencies, Latencies)> {
+    /// Pods, one after the other: how long each waited for its listeners, and for the first connection. `have_ended` says
+    /// whether the streams have, beside which it is measured.
+    fn come_and_go(
+        &self,
+        plan: &PodsArguments,
+        have_ended: impl Fn() -> bool,
+    ) -> Result<(Latencies, Latencies)> {
         let (mut listening, mut accepted) = (Vec::new(), Vec::new());
         let mut progress = Progress::with_news(plan.pods, NEWS);
         for number in 0..plan.pods {
+            ensure!(!have_ended(), "the bulk streams ended after {number} of {} pods", plan.pods);
             let place = &self.places[number % self.places.len()];
             let pod = Announcement::of(place)?;
             thread::sleep(plan.pause());
@@ -261,6 +300,22 @@ fn columns(pods: usize) -> Vec<(&'static str, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_than_iperf3_can_outlast_is_said_before_anything_is_started() {
+        let plan = |pods, streams, pause| PodsArguments {
+            // Any file.
+            ringway: "/proc/self/exe".into(),
+            pods,
+            streams,
+            pause,
+            threads: 2,
+        };
+        assert!(plan(500, 8, 40).expect_measurable().is_ok());
+        let error = plan(PODS_MAX, 8, PAUSE_MS_MAX).expect_measurable().map_err(|error| error.to_string());
+        assert!(error.is_err_and(|error| error.contains("iperf3 runs for up to 86400 s")));
+        assert!(plan(PODS_MAX, 0, PAUSE_MS_MAX).expect_measurable().is_ok());
+    }
 
     #[test]
     fn no_column_says_what_another_says() {

@@ -7,7 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::Value;
 use testkit::process::wait_until;
 
@@ -83,7 +84,8 @@ impl Run {
 /// Namespaces and directories of a run.
 fn left_of(owner: u32) -> Vec<String> {
     let own = format!("rw-{owner}");
-    let entries = ["/run/netns", "/tmp"].into_iter().filter_map(|place| fs::read_dir(place).ok());
+    let places = [PathBuf::from("/run/netns"), std::env::temp_dir()];
+    let entries = places.into_iter().filter_map(|place| fs::read_dir(place).ok());
     let names = entries.flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name == &own || name.starts_with(&format!("{own}-"))).collect()
 }
@@ -127,7 +129,7 @@ fn without_a_whole_round_nothing_is_written_and_that_is_said() {
         let name = format!("none-{workload}");
         let chosen = ["--workloads", workload];
         let Some(mut run) = Run::start(&name, &[&["run"], &what[..], &chosen].concat()) else { return };
-        wait_for_load(run.child.id(), workload);
+        wait_for_load(run.child.id());
         run.signal(Signal::SIGINT);
         run.wait_for("stopping");
         let (status, page, said, directory) = run.end();
@@ -138,36 +140,58 @@ fn without_a_whole_round_nothing_is_written_and_that_is_said() {
     }
 }
 
-/// Until the load generator runs in the client's namespace.
-fn wait_for_load(owner: u32, workload: &str) {
-    let generator = if workload.starts_with("iperf3") { "iperf3" } else { "ringway-perf" };
+/// Until the load has a connection in the client's namespace: the generator may be there long before it.
+fn wait_for_load(owner: u32) {
     let is_there = || {
         let output = Command::new("ip").args(["netns", "list"]).output()?;
         let names = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut names = names.lines().filter_map(|line| line.split(' ').next());
         let of_client = |name: &&str| name.starts_with(&format!("rw-{owner}-")) && name.ends_with("client0");
         let Some(client) = names.find(of_client) else { return Ok(None) };
-        let pids = Command::new("ip").args(["netns", "pids", client]).output()?;
-        let pids = String::from_utf8_lossy(&pids.stdout).into_owned();
-        let is_generator = |pid: &str| {
-            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            command.contains(generator) && !command.contains("copy") && !command.contains("--server")
-        };
-        Ok(pids.lines().any(is_generator).then_some(()))
+        let look = ["netns", "exec", client, "ss", "-Htn", "state", "established"];
+        let connections = Command::new("ip").args(look).output()?;
+        Ok((!connections.stdout.is_empty()).then_some(()))
     };
     wait_until("the load", LOAD_TIMEOUT, is_there).expect("invariant: plain needs nothing");
 }
 
+/// Its orderly end would take for ever: nobody reads what it writes the run to.
 #[test]
 fn a_second_signal_leaves_at_once_and_leaves_nothing() {
     let Some(mut run) = Run::start("twice", &[&ENDLESS[..], &["--workloads", "bulk"]].concat()) else {
         return;
     };
+    let unread = run.directory.join("run.json");
+    mkfifo(&unread, Mode::S_IRWXU).expect("invariant: the directory was just made");
     run.wait_for("\n6/");
     run.signal(Signal::SIGTERM);
-    run.signal(Signal::SIGINT);
+    run.wait_for("stopping");
+    // Those that come too soon count as the first.
+    let has_ended = || {
+        run.signal(Signal::SIGINT);
+        Ok(run.child.try_wait()?)
+    };
+    wait_until("its end", LOAD_TIMEOUT, has_ended).expect("invariant: a second signal ends it");
+    let (status, page, said, directory) = run.end();
+    assert_eq!((status.code(), page.as_str()), (CUT_SHORT, ""), "{said}");
+    assert!(said.contains("leaving at once"), "{said}");
+    assert!(!directory.join("run.html").exists(), "it went on");
+    fs::remove_dir_all(directory).expect("invariant: it was just made");
+}
+
+/// A terminal that closes sends SIGHUP twice, and timeout signals its child and then the child's group.
+#[test]
+fn two_signals_of_one_cause_count_as_one() {
+    let Some(mut run) = Run::start("one-cause", &[&ENDLESS[..], &["--workloads", "bulk"]].concat()) else {
+        return;
+    };
+    run.wait_for("\n6/");
+    run.signal(Signal::SIGTERM);
+    run.wait_for("stopping");
+    run.signal(Signal::SIGTERM);
     let (status, _, said, directory) = run.end();
     assert_eq!(status.code(), CUT_SHORT, "{said}");
+    assert!(directory.join("run.json").exists() && !said.contains("leaving at once"), "{said}");
     fs::remove_dir_all(directory).expect("invariant: it was just made");
 }
 

@@ -151,31 +151,55 @@ COMMIT
             eprintln!("INCOMPLETE: packets_count_when_they_carry_data: network namespaces need root");
             return;
         }
-        let (client, server) = (Netns::new("client").unwrap(), Netns::new("server").unwrap());
-        client.ip(&format!("link add eth0 type veth peer name eth0 netns {}", server.name())).unwrap();
-        for (netns, address) in [(&client, "10.99.1.1"), (&server, "10.99.1.2")] {
-            netns.ip_batch(&format!("addr add {address}/24 dev eth0\nlink set eth0 up\n")).unwrap();
-        }
+        let (client, server) = joined();
         client.enter(|| shell::feed(Command::new("iptables-restore").arg("--noflush"), &rules())).unwrap();
         // Refused: a SYN, and a reset for it.
         let refused = counted(&client, || assert!(TcpStream::connect("10.99.1.2:15009").is_err()));
         assert_eq!(refused, Wire::default());
         for port in [15_008, 8_080] {
             let listener = server.enter(|| TcpListener::bind(("10.99.1.2", port))).unwrap();
+            let before = by_rule(&client);
             let seen = counted(&client, || {
                 let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 let mut accepted = listener.accept().unwrap().0;
                 stream.write_all(&[7]).unwrap();
                 accepted.read_exact(&mut [0]).unwrap();
+                accepted.write_all(&[7]).unwrap();
+                stream.read_exact(&mut [0]).unwrap();
             });
-            // One byte behind the headers of IP and TCP; what opens and closes the connection is none.
+            let after = by_rule(&client);
+            let packets: Vec<u64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+            // In and out: of other ports, of 15008, of WireGuard. One byte each way; what opens and closes the connection
+            // carries none.
+            let (plain, tunnel) = if port == 15_008 { (0, 1) } else { (1, 0) };
+            assert_eq!(packets, [plain, tunnel, 0, plain, tunnel, 0], "{port}");
+            // One byte behind the headers of IP and TCP, twice.
             let (data, none) = if port == 15_008 {
                 (seen.tunnel_bytes, seen.plain_bytes)
             } else {
                 (seen.plain_bytes, seen.tunnel_bytes)
             };
-            assert!((41..=81).contains(&data) && none == 0, "{port}: {seen:?}");
+            assert!((82..=162).contains(&data) && none == 0, "{port}: {seen:?}");
         }
+    }
+
+    /// Two pods with a link between them.
+    fn joined() -> (Netns, Netns) {
+        let (client, server) = (Netns::new("client").unwrap(), Netns::new("server").unwrap());
+        client.ip(&format!("link add eth0 type veth peer name eth0 netns {}", server.name())).unwrap();
+        for (netns, address) in [(&client, "10.99.1.1"), (&server, "10.99.1.2")] {
+            netns.ip_batch(&format!("addr add {address}/24 dev eth0\nlink set eth0 up\n")).unwrap();
+        }
+        (client, server)
+    }
+
+    /// The packets that each of the rules counted, in their order.
+    fn by_rule(client: &Netns) -> Vec<u64> {
+        let saved = client.run("iptables-save --counters --table mangle").unwrap();
+        let rules = saved.lines().filter(|line| line.contains(" eth0 "));
+        rules
+            .map(|rule| rule.strip_prefix('[').unwrap().split_once(':').unwrap().0.parse().unwrap())
+            .collect()
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use testkit::shell;
 
+use crate::group::Group;
 use crate::interrupt;
 
 /// A build that takes longer than that hangs.
@@ -129,7 +130,7 @@ fn of_revision_in(repository: &Path, revision: &str) -> Result<PathBuf> {
     fs::create_dir_all(place.join("bin")).with_context(|| format!("making {}", place.display()))?;
     // Two runs at once would take each other's tree away.
     let lock = File::create(place.join("lock"))?;
-    lock.lock().with_context(|| format!("waiting for another build in {}", place.display()))?;
+    wait_for(&lock, &place)?;
     if !binary.is_file() {
         eprintln!("building ringway {short} ({revision}): this takes minutes the first time");
         let tree = Tree::check_out(repository, &place.join("tree"), &commit)?;
@@ -141,6 +142,16 @@ fn of_revision_in(repository: &Path, revision: &str) -> Result<PathBuf> {
         fs::rename(&fresh, &binary)?;
     }
     Ok(binary)
+}
+
+/// Until no other process has it.
+fn wait_for(lock: &File, place: &Path) -> Result<()> {
+    let what = format!("another build in {}", place.display());
+    interrupt::wait_until(&what, BUILD_TIMEOUT, || match lock.try_lock() {
+        Ok(()) => Ok(Some(())),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", place.display())),
+    })
 }
 
 /// The top of the one around the current directory.
@@ -163,20 +174,14 @@ fn build(tree: &Path, target_directory: &Path) -> Result<PathBuf> {
     // What a build of this program by cargo left in the environment is not that revision's.
     cargo.env("CARGO_TARGET_DIR", target_directory).env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null());
     // What cargo says shows how far it is, and why it failed.
-    let mut cargo = Ended(cargo.spawn().context("running cargo")?);
-    let status = interrupt::wait_until("cargo build", BUILD_TIMEOUT, || Ok(cargo.0.try_wait()?))?;
-    ensure!(status.success(), "cargo build: {status}");
-    Ok(target_directory.join("release/ringway"))
-}
-
-/// A build that is ended when nobody waits for it any more.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    let mut cargo = Group::spawn(&mut cargo)?;
+    let status = interrupt::wait_until("cargo build", BUILD_TIMEOUT, || cargo.try_wait())?;
+    if !status.success() {
+        // The signal that ended us may have ended it first.
+        interrupt::check()?;
+        bail!("cargo build: {status}");
     }
+    Ok(target_directory.join("release/ringway"))
 }
 
 /// A work tree that is gone when this is dropped, or when this process ends.
@@ -211,6 +216,8 @@ impl Drop for Tree {
 
 fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
     let mut git = Command::new("git");
+    // Ctrl-C is for us: what git failed of would be told in its place.
+    git.process_group(0);
     // A hook that runs us may have said where its repository is.
     git.current_dir(directory).env_remove("GIT_DIR").env_remove("GIT_INDEX_FILE").args(arguments);
     Ok(shell::output(&mut git)?.trim().to_owned())
@@ -239,7 +246,8 @@ mod tests {
         }
     }
 
-    /// A repository whose first revision says `one`, and whose second can't be built.
+    /// A repository whose first revision says `one`, whose second can't be built, and whose third differs from it in nothing
+    /// but that its code is right.
     struct Repository(PathBuf);
 
     impl Repository {
@@ -256,6 +264,8 @@ mod tests {
             repository.commit("one");
             repository.write("src/main.rs", "fn main() { broken }\n");
             repository.commit("two");
+            repository.write("src/main.rs", "fn main() { println!(\"three\") }\n");
+            repository.commit("three");
             repository
         }
 
@@ -286,16 +296,19 @@ mod tests {
     #[test]
     fn a_revision_is_built_once_and_its_work_tree_goes_away() {
         let repository = Repository::new();
-        let built = of_revision_in(&repository.0, "main~1").unwrap();
+        let built = of_revision_in(&repository.0, "main~2").unwrap();
         assert_eq!(shell::output(&mut Command::new(&built)).unwrap(), "one\n");
-        let short = &repository.git(&["rev-parse", "main~1"])[..REVISION_DIGITS];
+        let short = &repository.git(&["rev-parse", "main~2"])[..REVISION_DIGITS];
         assert!(built.ends_with(format!("target/perf/bin/ringway-{short}")), "{}", built.display());
         let when = fs::metadata(&built).unwrap().modified().unwrap();
         assert_eq!(of_revision_in(&repository.0, short).unwrap(), built);
         assert_eq!(fs::metadata(&built).unwrap().modified().unwrap(), when);
 
-        let error = format!("{:#}", of_revision_in(&repository.0, "main").unwrap_err());
+        let error = format!("{:#}", of_revision_in(&repository.0, "main~1").unwrap_err());
         assert!(error.contains("cargo build: exit status: 101"), "{error}");
+        // It was the code that cargo did not take.
+        let built = of_revision_in(&repository.0, "main").unwrap();
+        assert_eq!(shell::output(&mut Command::new(&built)).unwrap(), "three\n");
         let error = format!("{:#}", of_revision_in(&repository.0, "nowhere").unwrap_err());
         assert!(error.contains("no revision is called \"nowhere\""), "{error}");
         assert_eq!(repository.git(&["worktree", "list"]).lines().count(), 1);
