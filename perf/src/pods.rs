@@ -48,7 +48,7 @@ const PAUSE_MS_MAX: u64 = 60_000;
 /// iperf3 runs no longer, and the streams run as long as pods come.
 const STREAMS_SECONDS_MAX: u64 = 86_400;
 
-/// What a pod itself is allowed for: several times what it takes on a machine that is not crowded.
+/// What a pod itself is allowed for; where pods take longer, the streams begin again.
 const POD_MS: u64 = 10;
 
 /// How long the streams run when they have to begin again, and may so outlast the last pod, in seconds.
