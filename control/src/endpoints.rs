@@ -15,13 +15,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Mode};
 use crate::http::{self, BindError, Endpoint, Reach, is_shared, listener};
 use crate::waits::watch_over;
 
-/// The pause before ports that cannot be taken back are tried again.
+/// The pause before ports that cannot be taken are tried again.
 const REOPEN_PAUSE_MS: u64 = 1_000;
 
 #[derive(Debug)]
@@ -51,6 +51,10 @@ pub(crate) struct Routers {
 
 impl Endpoints {
     /// A predecessor gives its ports up. Anybody else who has them too answers in our place now and then, which is told.
+    ///
+    /// The proxy of a node serves its pods also without these ports: one that takes the place of a ztunnel starts beside
+    /// it, and that one shares them with nobody for as long as it lives. [`serve`](Self::serve) takes them when they are
+    /// free; until then nobody is told by us that we are ready.
     pub(crate) fn open(environment: &Environment, has_predecessor: bool) -> Result<Self, BindError> {
         let endpoints = Self {
             admin: environment.admin_address,
@@ -61,7 +65,16 @@ impl Endpoints {
         if !has_predecessor {
             endpoints.tell_of_others();
         }
-        endpoints.reopen()?;
+        match endpoints.reopen() {
+            Err(error) if error.is_taken() && matches!(environment.mode, Mode::Shared { .. }) => {
+                warn!(
+                    %error,
+                    "another program has a port of ours; if it is the ztunnel that this proxy replaces, this passes when that \
+                     one ends. Until then admin, stats and readiness are not answered here"
+                );
+            }
+            opened => opened?,
+        }
         Ok(endpoints)
     }
 
@@ -97,10 +110,13 @@ impl Endpoints {
         mut succeeded: watch::Receiver<bool>,
     ) -> io::Result<Infallible> {
         loop {
-            // A run that ended by a panic may have given them up already.
+            // A run that ended by a panic may have given them up already, or another program has had them from the start.
             if self.sockets.borrow().is_none() {
                 until(&mut succeeded, false).await;
-                self.take_back().await;
+                tokio::select! {
+                    () = self.take_back() => {}
+                    () = until(&mut succeeded, true) => continue,
+                }
             }
             let mut serving = self.spawn(&routers)?;
             tokio::select! {
@@ -113,10 +129,16 @@ impl Endpoints {
     }
 
     async fn take_back(&self) {
+        let mut told = String::new();
         while let Err(error) = self.reopen() {
-            warn!(%error, "trying again");
+            let error = error.to_string();
+            if told != error {
+                warn!(error, "trying again until it is free");
+                told = error;
+            }
             sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
         }
+        info!("admin, stats and readiness are answered");
     }
 
     fn reopen(&self) -> Result<(), BindError> {
@@ -175,6 +197,48 @@ mod tests {
 
     use super::*;
     use crate::stand_in::environment;
+
+    /// As a ztunnel does that this proxy is to replace: it lets nobody in beside it.
+    #[tokio::test(start_paused = true)]
+    async fn ports_that_another_program_has_are_taken_when_it_ends() {
+        let other = StdListener::bind("127.0.0.1:0").unwrap();
+        let mut environment = environment(&[]);
+        environment.readiness_address = other.local_addr().unwrap();
+        let endpoints = Endpoints::open(&environment, false).unwrap();
+        assert!(endpoints.sockets.borrow().is_none(), "nobody is told that we are ready");
+        let (_successor, succeeded) = watch::channel(false);
+        let routers = Routers { admin: Router::new(), stats: Router::new(), readiness: Router::new() };
+        let taken = async {
+            sleep(Duration::from_millis(3 * REOPEN_PAUSE_MS)).await;
+            assert!(endpoints.sockets.borrow().is_none(), "it is still there");
+            drop(other);
+            while endpoints.sockets.borrow().is_none() {
+                sleep(Duration::from_millis(REOPEN_PAUSE_MS)).await;
+            }
+        };
+        tokio::select! {
+            never = endpoints.serve(routers, succeeded) => match never.unwrap() {},
+            () = taken => {}
+        }
+        assert_eq!(endpoints.addresses()[2], environment.readiness_address);
+    }
+
+    #[test]
+    fn a_port_that_another_program_has_ends_the_start_of_who_serves_one_pod() {
+        let other = StdListener::bind("127.0.0.1:0").unwrap();
+        let dedicated = [("PROXY_MODE", "dedicated"), ("PROXY_WORKLOAD_INFO", "shop/cart/cart")];
+        let mut environment = environment(&dedicated);
+        environment.stats_address = other.local_addr().unwrap();
+        let error = Endpoints::open(&environment, false).unwrap_err().to_string();
+        assert!(error.contains("end what listens there"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have_is_waited_for_by_nobody() {
+        let mut environment = environment(&[]);
+        environment.readiness_address = "192.0.2.1:0".parse().unwrap();
+        assert!(Endpoints::open(&environment, false).is_err());
+    }
 
     #[tokio::test]
     async fn ports_that_a_run_gave_up_before_it_panicked_are_taken_back() {

@@ -10,8 +10,8 @@ pub(crate) mod stream;
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,7 +23,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tower::{ServiceExt, service_fn};
 use tracing::debug;
@@ -34,6 +34,10 @@ pub(crate) use listen::{is_free, is_shared, listener};
 /// Connections of one listener that are served at a time: more wait in its queue. Kubelet, a Prometheus or two, and a
 /// few people need a handful.
 const HTTP_CONNECTIONS_MAX: usize = 32;
+
+/// Of them those whose answer goes on for as long as somebody reads it: a few people who look on. They may stay for ever,
+/// so they leave room for whoever asks what is wrong.
+const HTTP_ENDLESS_MAX: usize = 8;
 
 /// The longest request head that is read. Kubelet's is under 200 bytes, a browser's under 4 KiB.
 const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -82,6 +86,7 @@ impl Leisure {
 /// Answers requests, for as long as it is polled.
 pub(crate) async fn serve(listener: TcpListener, reach: Reach, router: Router) -> Infallible {
     let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let endless_room = Arc::new(Semaphore::new(HTTP_ENDLESS_MAX));
     loop {
         let permit =
             Arc::clone(&room).acquire_owned().await.expect("invariant: the semaphore is never closed");
@@ -90,11 +95,11 @@ pub(crate) async fn serve(listener: TcpListener, reach: Reach, router: Router) -
             sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             continue;
         };
-        let router = router.clone();
+        let (router, endless_room) = (router.clone(), Arc::clone(&endless_room));
         tokio::spawn(async move {
-            let endless = AtomicBool::new(false);
+            let endless = OnceLock::new();
             tokio::select! {
-                () = connection(stream, router, &endless) => {}
+                () = connection(stream, router, &endless_room, &endless) => {}
                 // Too slow, or a reader that stands: the connection is closed.
                 () = overdue(reach, &endless) => {}
             }
@@ -104,25 +109,29 @@ pub(crate) async fn serve(listener: TcpListener, reach: Reach, router: Router) -
 }
 
 /// Returns when a connection has lasted for long enough.
-async fn overdue(reach: Reach, endless: &AtomicBool) {
+async fn overdue(reach: Reach, endless: &OnceLock<OwnedSemaphorePermit>) {
     let limit = match reach {
         Reach::Loopback => HTTP_LOCAL_CONNECTION_MS_MAX,
         Reach::Network => HTTP_CONNECTION_MS_MAX,
     };
     sleep(Duration::from_millis(limit)).await;
-    if reach == Reach::Loopback && endless.load(Ordering::Relaxed) {
+    if reach == Reach::Loopback && endless.get().is_some() {
         pending::<()>().await;
     }
 }
 
-/// Answers on it to its end; `endless` from when an answer without an end has begun.
-async fn connection(stream: TcpStream, router: Router, endless: &AtomicBool) {
+/// Answers on it to its end; `endless` is set when an answer without an end begins.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    endless_room: &Arc<Semaphore>,
+    endless: &OnceLock<OwnedSemaphorePermit>,
+) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let router = router.clone();
         async move {
             let answer = answer(router, request.map(Body::new)).await;
-            endless.fetch_or(answer.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(admitted(answer, endless_room, endless))
         }
     });
     let served = http1::Builder::new()
@@ -132,6 +141,28 @@ async fn connection(stream: TcpStream, router: Router, endless: &AtomicBool) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(error) = served.await {
         debug!(%error, "an HTTP client went away");
+    }
+}
+
+/// The answer, or in place of one without an end that there are too many of those.
+fn admitted(
+    answer: Response,
+    endless_room: &Arc<Semaphore>,
+    endless: &OnceLock<OwnedSemaphorePermit>,
+) -> Response {
+    if answer.extensions().get::<Endless>().is_none() || endless.get().is_some() {
+        return answer;
+    }
+    match Arc::clone(endless_room).try_acquire_owned() {
+        Ok(permit) => {
+            // Held to the end of the connection. Its answers come one after the other: nobody has set it meanwhile.
+            let _ = endless.set(permit);
+            answer
+        }
+        Err(_) => {
+            let reason = format!("{HTTP_ENDLESS_MAX} readers follow already: end one of them\n");
+            (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod policies;
 mod services;
 mod workloads;
 
+use std::time::SystemTime;
+
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
@@ -54,7 +56,7 @@ impl Writer {
         self.value("version", &version());
         self.value("config", &*admin.config);
         self.value("workloadState", &pods::all(admin, &snapshot));
-        self.value("certificates", &certificates::all(admin, &snapshot));
+        self.value("certificates", &certificates::all(admin, &snapshot, SystemTime::now()));
         self.value("stagedServices", &json!({}));
         self.value("staticConfig", &json!({}));
         self.list("policies", snapshot.policies().map(|policy| policies::policy(policy))).await?;

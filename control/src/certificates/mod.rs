@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use engine::mesh::{Holder, Identity};
 use engine::tls::Credentials;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -42,6 +43,25 @@ pub(crate) enum CertificateEvent {
     Failed { holder: Holder, cause: String },
     /// Whoever signs says that the holder shall have none any more.
     Withdrawn { holder: Holder, cause: String },
+}
+
+/// The longest chain that is taken: of a handshake our peers read 64 KiB, and the rest of it needs its part of that.
+const CHAIN_BYTES_MAX: usize = 56 * 1024;
+
+/// What a certificate has around it in its message (RFC 8446 §4.4.2): its length, and that of its extensions.
+const CHAIN_ENTRY_BYTES: usize = 5;
+
+/// Refuses a chain that no peer would read to its end.
+fn check_length(chain: &[CertificateDer<'_>]) -> Result<(), String> {
+    let bytes: usize = chain.iter().map(|certificate| certificate.len() + CHAIN_ENTRY_BYTES).sum();
+    if bytes <= CHAIN_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "its chain has {bytes} bytes in {} certificates, and no peer reads more than {CHAIN_BYTES_MAX} of one in a handshake: \
+         have it send the leaf and its intermediates, and nothing else",
+        chain.len()
+    ))
 }
 
 /// Whoever signs certificates.

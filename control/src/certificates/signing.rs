@@ -78,6 +78,7 @@ pub(super) fn credentials(
     for part in chain {
         certificates.extend(read(part)?);
     }
+    super::check_length(&certificates).map_err(wrong)?;
     let mut bundle = TrustBundle::default();
     bundle.insert(identity.trust_domain.clone(), read(roots)?).map_err(|error| wrong(error.to_string()))?;
     let credentials =
@@ -115,6 +116,8 @@ impl SigningError {
             Code::Unknown | Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition => {
                 Self::Refused { cause: format!("{cause} ({:?})", status.code()) }
             }
+            // What tonic says of an answer beyond the limit.
+            Code::OutOfRange => Self::Answer { cause },
             _ => Self::Call { cause },
         }
     }

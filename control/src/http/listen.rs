@@ -100,6 +100,11 @@ impl fmt::Display for Endpoint {
 // === impl BindError ===
 
 impl BindError {
+    /// A program has it that shares it with nobody.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.cause.raw_os_error() == Some(Errno::EADDRINUSE as i32)
+    }
+
     /// The machine has no such address, as `[::1]` where IPv6 is switched off.
     pub(crate) fn is_absent(&self) -> bool {
         let absent = [Errno::EADDRNOTAVAIL, Errno::EAFNOSUPPORT];
@@ -143,13 +148,13 @@ mod tests {
             let text = error.to_string();
             assert!(text.starts_with(&format!("{endpoint} address {address}: ")), "{text}");
             assert!(text.contains("end what listens there") && text.contains(cure), "{text}");
-            assert!(!error.is_absent());
+            assert!(error.is_taken() && !error.is_absent());
         }
     }
 
     #[test]
     fn an_address_that_the_machine_does_not_have_is_told_apart() {
         let error = listener(Endpoint::Admin, "192.0.2.1:0".parse().unwrap()).unwrap_err();
-        assert!(error.is_absent(), "{error}");
+        assert!(error.is_absent() && !error.is_taken(), "{error}");
     }
 }

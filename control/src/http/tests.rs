@@ -4,7 +4,7 @@ use std::future::pending;
 
 use axum::Extension;
 use axum::routing::get;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::{pause, resume, timeout};
 
@@ -119,4 +119,44 @@ async fn a_reader_that_stands_holds_nothing_for_ever_unless_it_follows() {
         serving.abort();
         resume();
     }
+}
+
+/// Status line and headers of an answer that goes on.
+async fn head(address: std::net::SocketAddr, target: &str) -> (String, BufReader<TcpStream>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let (mut head, mut reader) = (String::new(), BufReader::new(stream));
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).await.unwrap() > 0, "{head}");
+    }
+    (head, reader)
+}
+
+#[tokio::test]
+async fn readers_without_end_leave_room_for_who_asks() {
+    let follow = || async {
+        let (parts, body) = body();
+        tokio::spawn(async move { parts.gone().await });
+        (Extension(Endless), body).into_response()
+    };
+    let router = router().route("/follow", get(follow));
+    let listener = listener(Endpoint::Admin, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(TcpListener::from_std(listener).unwrap(), Reach::Loopback, router));
+    let mut readers = Vec::new();
+    for _ in 0..HTTP_ENDLESS_MAX {
+        let (head, reader) = head(address, "/follow").await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        readers.push(reader);
+    }
+    for _ in 0..2 * HTTP_CONNECTIONS_MAX {
+        let (refused, mut reader) = head(address, "/follow").await;
+        assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        let mut reason = String::new();
+        reader.read_line(&mut reason).await.unwrap();
+        assert_eq!(reason, "8 readers follow already: end one of them\n");
+        assert!(head(address, "/quick").await.0.starts_with("HTTP/1.1 200 "));
+    }
+    readers.pop();
+    while !head(address, "/follow").await.0.starts_with("HTTP/1.1 200 ") {}
 }

@@ -6,15 +6,21 @@ use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, decode_key};
 use prost::{DecodeError, Message};
 use proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
+use thiserror::Error;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 use crate::turns::Turns;
 
-/// Resources that are kept together: a few pages, which are given back to the kernel as soon as they are used. To give
-/// back the 19 MB of a large push at once takes the kernel a millisecond, in which nobody else runs on the core.
+/// Resources that are kept together: 72 KiB, which the allocator takes from its heap and uses again. One area of the
+/// 19 MB of a large push would be the kernel's, and to unmap that at once takes it a millisecond, in which nobody else runs
+/// on the core.
 const RESOURCES_PER_PIECE: usize = 512;
+
+/// Resources, and names of removed ones, that one response may have: ten times the largest mesh that is foreseen. Empty
+/// ones take two bytes of a message and 144 of memory, so that the limit of a message's size alone bounds nothing.
+const RESOURCES_PER_RESPONSE_MAX: usize = 1_000_000;
 
 /// A response of the server.
 #[derive(Debug, Default, PartialEq)]
@@ -35,14 +41,30 @@ pub(super) struct Piecewise;
 #[derive(Debug)]
 pub(super) struct PiecewiseDecoder;
 
+/// Why a response is not taken.
+#[derive(Debug, Error)]
+enum ResponseError {
+    #[error("the server sends what is no response of delta xDS: {0}")]
+    Malformed(#[from] DecodeError),
+    #[error(
+        "the server sends more than {RESOURCES_PER_RESPONSE_MAX} resources in one response, and no mesh of that size is \
+         followed: see what it is made of"
+    )]
+    TooMany,
+}
+
 /// What [`Message::decode`] does, but for the turns of others in between.
-fn read(mut buf: impl Buf) -> Result<Received, DecodeError> {
+fn read(mut buf: impl Buf) -> Result<Received, ResponseError> {
     let mut received = Received { bytes: buf.remaining() as u64, ..Received::default() };
     let Received { response, resources, .. } = &mut received;
     let mut turns = Turns::begin();
     while buf.has_remaining() {
         let (tag, wire_type) = decode_key(&mut buf)?;
         response.merge_field(tag, wire_type, &mut buf, DecodeContext::default())?;
+        let upserted = resources.len() * RESOURCES_PER_PIECE + response.resources.len();
+        if upserted.max(response.removed_resources.len()) > RESOURCES_PER_RESPONSE_MAX {
+            return Err(ResponseError::TooMany);
+        }
         if response.resources.len() == RESOURCES_PER_PIECE {
             resources.push(take(&mut response.resources));
         }
@@ -113,6 +135,20 @@ mod tests {
     fn nothing_is_a_response_too() {
         let Received { response, resources, bytes } = read(&[][..]).unwrap();
         assert_eq!((response, resources.concat(), bytes), (DeltaDiscoveryResponse::default(), vec![], 0));
+    }
+
+    /// The bytes of a response with so many empty ones of the field with this tag.
+    fn empty(tag: u8, count: usize) -> Vec<u8> {
+        [tag << 3 | 2, 0].repeat(count)
+    }
+
+    #[test]
+    fn a_response_of_more_resources_than_any_mesh_has_is_refused_before_it_is_stored() {
+        for tag in [2, 6] {
+            let error = read(&*empty(tag, RESOURCES_PER_RESPONSE_MAX + 1)).unwrap_err().to_string();
+            assert!(error.contains("more than 1000000 resources in one response"), "{error}");
+            assert!(read(&*empty(tag, 2_000)).is_ok());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +15,7 @@ use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
 use super::Admin;
-use crate::status::CertificateStatus;
+use crate::status::{CertificateStatus, seconds_left};
 
 /// A line of base64 in PEM (RFC 7468 §2).
 const PEM_LINE_CHARACTERS: usize = 64;
@@ -43,13 +44,21 @@ struct CertificateDump {
     expiration_time: String,
 }
 
-pub(super) fn all(admin: &Admin, snapshot: &Snapshot) -> Vec<HolderDump> {
+pub(super) fn all(admin: &Admin, snapshot: &Snapshot, now: SystemTime) -> Vec<HolderDump> {
     let held: BTreeMap<Holder, &Arc<Credentials>> = snapshot.holders().collect();
-    let missing = admin.known.status.read(|state| {
+    let (missing, expired) = admin.known.status.read(|state| {
         let missing = state.certificates.iter().filter(|(holder, _)| !held.contains_key(holder));
-        missing.map(|(holder, status)| (holder.clone(), state_of(status))).collect::<BTreeMap<_, _>>()
+        let missing = missing.map(|(holder, status)| (holder.clone(), state_of(status)));
+        let expired = held.iter().filter(|(_, credentials)| seconds_left(credentials.not_after, now) <= 0);
+        let expired = expired.map(|(holder, credentials)| {
+            (holder.clone(), state_of_expired(credentials, state.certificates.get(holder), now))
+        });
+        (missing.collect::<BTreeMap<_, _>>(), expired.collect::<BTreeMap<_, _>>())
     });
-    let held = held.into_iter().map(|(holder, credentials)| available(&holder, credentials));
+    let held = held.into_iter().map(|(holder, credentials)| {
+        let state = expired.get(&holder).cloned().unwrap_or_else(|| "Available".to_owned());
+        in_use(&holder, credentials, state)
+    });
     let missing = missing.into_iter().map(|(holder, state)| dump(&holder, state, Vec::new(), Vec::new()));
     held.chain(missing).collect()
 }
@@ -61,10 +70,21 @@ fn state_of(status: &CertificateStatus) -> String {
     }
 }
 
-fn available(holder: &Holder, credentials: &Credentials) -> HolderDump {
+/// It is kept until a newer one comes, and no peer takes it.
+fn state_of_expired(
+    credentials: &Credentials,
+    status: Option<&CertificateStatus>,
+    now: SystemTime,
+) -> String {
+    let seconds = -seconds_left(credentials.not_after, now);
+    let cause = status.and_then(|status| status.error.as_deref()).unwrap_or("no newer one has come");
+    format!("Unavailable: expired {seconds} s ago: {cause}")
+}
+
+fn in_use(holder: &Holder, credentials: &Credentials, state: String) -> HolderDump {
     let roots = credentials.bundle().roots(&holder.identity.trust_domain);
     let chain = credentials.chain().iter().map(certificate).collect();
-    dump(holder, "Available".to_owned(), chain, roots.iter().map(certificate).collect())
+    dump(holder, state, chain, roots.iter().map(certificate).collect())
 }
 
 fn dump(

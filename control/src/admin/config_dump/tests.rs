@@ -150,6 +150,29 @@ async fn certificates_are_shown_and_keys_are_not() {
     assert!(!text.contains("PRIVATE") && !text.contains(&STANDARD.encode("-----BEGIN PRIVATE")[..20]));
 }
 
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_not_available() {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::open(directory.path()).unwrap();
+    let identity: engine::mesh::Identity = CART.parse().unwrap();
+    let credentials = authority.issue(&identity, Duration::from_secs(3_600), Suites::default()).unwrap();
+    let (holder, end) = (Holder::all_of(identity), credentials.not_after);
+    let mut snapshot = Snapshot::default();
+    snapshot.upsert_credentials(holder.clone(), Arc::new(credentials));
+    let admin = with(Snapshot::default());
+    let minute = Duration::from_secs(60);
+    let state = |now| {
+        let dump = serde_json::to_value(certificates::all(&admin, &snapshot, now)).unwrap();
+        assert_eq!(dump[0]["certChain"].as_array().unwrap().len(), 1);
+        dump[0]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(end - minute), "Available");
+    assert_eq!(state(end + minute), "Unavailable: expired 60 s ago: no newer one has come");
+    let denied = CertificateStatus { error: Some("denied".to_owned()), ..CertificateStatus::default() };
+    admin.known.status.update(|state| _ = state.certificates.insert(holder, denied));
+    assert_eq!(state(end + minute), "Unavailable: expired 60 s ago: denied");
+}
+
 /// Some thirty pieces.
 const WORKLOADS: usize = 5_000;
 

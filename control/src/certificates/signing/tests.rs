@@ -85,7 +85,7 @@ fn several_roots_may_stand_in_the_last_element() {
 #[test]
 fn a_wrong_answer_is_refused_and_says_whose_fault_it_is() {
     type Answer = fn(&Signer, &str) -> Vec<String>;
-    let cases: [(&str, Answer); 8] = [
+    let cases: [(&str, Answer); 9] = [
         ("it has 0 parts", |_, _| Vec::new()),
         ("it has 1 parts", |signer, request| vec![signer.leaf(request, |params| params)]),
         ("holds no root", |signer, request| vec![signer.leaf(request, |params| params), String::new()]),
@@ -96,6 +96,10 @@ fn a_wrong_answer_is_refused_and_says_whose_fault_it_is() {
         ("answers for `spiffe://cluster.local/ns/shop/sa/web`", |signer, request| {
             let uri = "spiffe://cluster.local/ns/shop/sa/web";
             vec![signer.leaf(request, named(uri)), signer.root.clone()]
+        }),
+        ("no peer reads more than 57344", |signer, request| {
+            let [leaf, root] = signer.sign(request).try_into().unwrap();
+            vec![leaf, root.repeat(300), root]
         }),
         ("private key", |signer, _| {
             let other = SigningKey::generate().unwrap().request(&CART.parse().unwrap()).unwrap();
@@ -125,4 +129,6 @@ fn a_connection_that_broke_is_no_refusal() {
     assert!(matches!(SigningError::of(&status, String::new()), SigningError::Refused { .. }));
     status.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
     assert!(matches!(SigningError::of(&status, String::new()), SigningError::Call { .. }));
+    let too_long = Status::out_of_range("decoded message length too large");
+    assert!(matches!(SigningError::of(&too_long, String::new()), SigningError::Answer { .. }));
 }

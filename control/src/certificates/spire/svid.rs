@@ -9,6 +9,8 @@ use proto::spire::{Spiffeid, SubscribeToX509sviDsResponse, X509svidWithKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use super::super::check_length;
+
 /// A certificate with its chain and its key.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Svid {
@@ -67,6 +69,7 @@ impl Svid {
         bundle: &TrustBundle,
         suites: Suites,
     ) -> Result<Credentials, String> {
+        check_length(&self.chain).map_err(|cause| format!("SPIRE gives what cannot be used: {cause}"))?;
         // `Credentials` wipes the copy that it is given.
         let key = PrivateKeyDer::Pkcs8(self.key.to_vec().into());
         let credentials =
