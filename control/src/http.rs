@@ -29,7 +29,7 @@ use tower::{ServiceExt, service_fn};
 use tracing::debug;
 
 pub use listen::{BindError, Endpoint};
-pub(crate) use listen::{is_free, is_shared, listener};
+pub(crate) use listen::{is_shared, listener};
 
 /// Connections of one listener that are served at a time: more wait in its queue. Kubelet, a Prometheus or two, and a
 /// few people need a handful.

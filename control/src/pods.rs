@@ -5,6 +5,7 @@
 //! A pod that cannot be added is tried again until it can, is complained about once, and keeps the proxy from being
 //! ready.
 
+mod looks;
 mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,12 +18,15 @@ use engine::engine::Pod;
 use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use self::looks::Looks;
+use crate::aside::aside;
 use crate::environment::WorkloadName;
 use crate::local::{LocalError, LocalPod, PodChanges, PodsFile};
 use crate::plane::DataPlane;
 use crate::status::{PodStatus, Status};
+use crate::succession::Succession;
 use crate::zds::{AnnouncedPod, PodChange};
 
 /// How long a pod waits that could not be added: its namespace may appear, its ports become free.
@@ -58,10 +62,8 @@ pub(crate) struct Pods {
     status: Status,
     /// The pods that could not be added.
     failed: BTreeMap<Arc<str>, Failure>,
-    /// Pods that another proxy serves as well, and when it is looked again.
-    shared: BTreeMap<Arc<str>, Instant>,
-    /// Nobody else is expected to serve them: there is no other proxy that this one replaces.
-    alone: bool,
+    /// When it is looked whether another proxy serves them as well.
+    looks: Looks,
     /// All pods of the node have been named.
     complete: bool,
 }
@@ -74,26 +76,11 @@ struct Failure {
 }
 
 impl Pods {
-    pub(crate) fn new(running: Running, status: Status) -> Self {
-        // An earlier run may have found some.
-        let shared = status.read(|state| {
-            let shared = state.pods.iter().filter(|(_, pod)| pod.shared);
-            shared.map(|(uid, _)| (Arc::clone(uid), Instant::now())).collect()
-        });
-        Self {
-            wanted: BTreeMap::new(),
-            running,
-            status,
-            failed: BTreeMap::new(),
-            shared,
-            alone: true,
-            complete: true,
-        }
-    }
-
-    /// Another proxy serves them, and is about to end.
-    pub(crate) fn expect_predecessor(&mut self) {
-        self.alone = false;
+    pub(crate) fn new(running: Running, status: Status, succession: Succession) -> Self {
+        let mut looks = Looks::new(succession);
+        // Those of an earlier run, which may not have looked at all of them.
+        running.lock().pods.keys().for_each(|uid| looks.plan(uid));
+        Self { wanted: BTreeMap::new(), running, status, failed: BTreeMap::new(), looks, complete: true }
     }
 
     /// Pods come from an agent: until it has named them all, those that run are wanted.
@@ -152,13 +139,12 @@ impl Pods {
 
     /// When a pod that could not be added is to be tried again, or looked at.
     pub(crate) fn next_try(&self) -> Option<Instant> {
-        self.failed.values().map(|failure| failure.again).chain(self.shared.values().copied()).min()
+        self.failed.values().map(|failure| failure.again).chain(self.looks.next()).min()
     }
 
     /// Removes from the data plane what should not be there: what is gone, and what has changed.
     pub(crate) async fn remove_gone(&mut self, plane: &impl DataPlane) {
         self.failed.retain(|uid, _| self.wanted.contains_key(uid));
-        self.shared.retain(|uid, _| self.wanted.contains_key(uid));
         self.status.update(|state| {
             state.pods.retain(|uid, pod| pod.pending.is_none() || self.wanted.contains_key(uid))
         });
@@ -168,6 +154,7 @@ impl Pods {
             gone.map(|(uid, _)| uid).chain(&running.unsettled).cloned().collect()
         };
         for uid in gone {
+            self.looks.forget(&uid);
             let ran = self.running.lock().unsettle(&uid);
             self.status.update(|state| {
                 state.pods.remove(&uid);
@@ -194,7 +181,6 @@ impl Pods {
         for pod in missing {
             let uid = pod.uid();
             self.running.lock().unsettle(&uid);
-            let shared = self.alone && pod.is_shared();
             let added = add(&pod, plane).await;
             self.running.lock().unsettled.remove(&uid);
             match added {
@@ -205,50 +191,70 @@ impl Pods {
                         state.pods.insert(Arc::clone(&uid), pod.status(None));
                         state.pods_started += 1;
                     });
-                    if shared {
-                        self.warn_of_another(&pod);
-                    }
+                    self.looks.plan(&uid);
                     self.running.lock().pods.insert(uid, pod);
                 }
                 Err(error) => self.complain(&pod, error),
             }
         }
-        self.look_again(now);
     }
 
-    fn warn_of_another(&mut self, pod: &NodePod) {
-        let uid = pod.uid();
-        warn!(
-            uid = &*uid,
-            pod = %pod.label(),
-            "another proxy serves this pod as well: each takes some of its connections, with its own mesh and certificates; \
-             end one of the two, or let only one have the pod in its pods file"
-        );
-        self.note_shared(&uid, true);
-        self.shared.insert(uid, Instant::now() + Duration::from_secs(POD_RETRY_SECONDS));
-    }
-
-    /// Whether those that were shared still are.
-    fn look_again(&mut self, now: Instant) {
-        let due: Vec<Arc<str>> =
-            self.shared.iter().filter(|(_, again)| **again <= now).map(|(uid, _)| Arc::clone(uid)).collect();
-        for uid in due {
-            if self.wanted.get(&uid).is_some_and(NodePod::is_shared) {
-                self.shared.insert(uid, now + Duration::from_secs(POD_RETRY_SECONDS));
-                continue;
+    /// Looks at pods whose turn it is, on a thread of its own: tables of the kernel are read for that.
+    pub(crate) async fn look_for_others(&mut self) {
+        let mut namespaces = Vec::new();
+        for uid in self.looks.take_due(Instant::now()) {
+            match self.wanted.get(&uid).map(NodePod::open) {
+                Some(Ok(Pod { netns: Some(netns), .. })) => namespaces.push((uid, netns)),
+                // What has happened to it is told by whoever serves it.
+                Some(Err(cause)) => debug!(uid = &*uid, cause, "not looked for another proxy"),
+                // That of dedicated mode is seen by the ports that are asked.
+                Some(Ok(_)) | None => self.looks.forget(&uid),
             }
-            info!(uid = &*uid, "no other proxy serves this pod any more");
-            self.note_shared(&uid, false);
-            self.shared.remove(&uid);
+        }
+        if namespaces.is_empty() {
+            return;
+        }
+        let found = aside("sharing", move || sharing::look(namespaces)).await;
+        // One that came meanwhile to replace this one is no stranger.
+        if !self.looks.is_alone() {
+            return;
+        }
+        match found {
+            Ok(Ok(found)) => found.into_iter().for_each(|(uid, shared)| self.conclude(&uid, shared)),
+            Ok(Err(cause)) => debug!(%cause, "not looked for another proxy"),
+            Err(cause) => debug!(%cause, "not looked for another proxy"),
         }
     }
 
-    fn note_shared(&self, uid: &str, shared: bool) {
+    /// What could not be seen stays what it was, and is looked at again.
+    fn conclude(&mut self, uid: &Arc<str>, shared: io::Result<bool>) {
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(cause) => return debug!(uid = &**uid, %cause, "not looked for another proxy"),
+        };
+        if !shared {
+            self.looks.forget(uid);
+        }
+        let mut was = shared;
         self.status.update(|state| {
             if let Some(pod) = state.pods.get_mut(uid) {
-                pod.shared = shared;
+                was = std::mem::replace(&mut pod.shared, shared);
             }
         });
+        if was == shared {
+            return;
+        }
+        if !shared {
+            info!(uid = &**uid, "no other proxy serves this pod any more");
+            return;
+        }
+        let pod = self.wanted.get(uid).map(NodePod::label);
+        warn!(
+            uid = &**uid,
+            pod,
+            "another proxy serves this pod as well: each takes some of its connections, with its own mesh and certificates; \
+             end one of the two, or let only one have the pod in its pods file"
+        );
     }
 
     fn complain(&mut self, pod: &NodePod, error: String) {
@@ -336,12 +342,6 @@ impl NodePod {
             pending,
             shared: false,
         }
-    }
-
-    /// Whether another proxy serves it too. That of dedicated mode is seen by the ports that are asked.
-    fn is_shared(&self) -> bool {
-        let namespace = self.open().ok().and_then(|pod| pod.netns);
-        namespace.is_some_and(sharing::is_shared)
     }
 
     fn open(&self) -> Result<Pod, String> {

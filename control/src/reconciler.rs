@@ -138,6 +138,7 @@ impl Reconciler {
             // Not before its agent was answered: the real one keeps a lock until then that signing needs (contract 1.5).
             self.wants.send_replace(wants);
         }
+        self.pods.look_for_others().await;
     }
 
     /// Every future here can be dropped without losing anything.

@@ -60,10 +60,7 @@ pub(crate) async fn open(
     let mut clients = Clients::default();
     let (wants, wanted) = watch::channel(Wants::new());
     let (events, certificates) = mpsc::channel(CERTIFICATE_EVENTS_MAX);
-    let mut pods = Pods::new(known.running.clone(), known.status.clone());
-    if known.succession.has_predecessor() {
-        pods.expect_predecessor();
-    }
+    let mut pods = Pods::new(known.running.clone(), known.status.clone(), known.succession.clone());
     let mut mesh = mesh_feed(environment, known, &mut clients)?;
     let first = match mesh {
         MeshFeed::Local(_) => {
@@ -127,7 +124,7 @@ pub(crate) async fn refusals(environment: &Environment) -> Vec<SourceError> {
         Ok(MeshFeed::Plane(_)) => Ok(()),
         Err(error) => Err(error),
     };
-    let mut pods = Pods::new(Running::default(), Status::default());
+    let mut pods = Pods::new(Running::default(), Status::default(), Succession::default());
     let pods = pod_feed(environment, &known, &mut pods, &mut clients).await.map(drop);
     let certificates = match &environment.certificates {
         CertificateSettings::Embedded(settings) => Authority::check(&settings.dir).map_err(SourceError::from),

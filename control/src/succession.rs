@@ -16,7 +16,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -68,12 +68,17 @@ pub(crate) struct Succession(Arc<Words>);
 
 #[derive(Debug, Default)]
 struct Words {
-    has_predecessor: AtomicBool,
+    /// Those that were there first and live.
+    predecessors: AtomicUsize,
     /// Sent once the predecessor no longer follows the agent.
     follow_anew: watch::Sender<()>,
     succeeded: watch::Sender<bool>,
     resigned: watch::Sender<bool>,
 }
+
+/// There is a predecessor, for as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Preceded(Succession);
 
 impl Succession {
     /// Takes a place among those who learn of their pods here: at the socket of an agent, or from a file. A predecessor
@@ -94,8 +99,8 @@ impl Succession {
             Some(_) => None,
             None => StdListener::bind_addr(&address).ok(),
         };
-        if let Some(predecessor) = &predecessor {
-            succession.0.has_predecessor.store(true, Ordering::Relaxed);
+        let predecessor = predecessor.map(|predecessor| (predecessor, Preceded::of(&succession)));
+        if let Some((predecessor, _)) = &predecessor {
             info!(
                 pid = pid(predecessor),
                 pods = %source.display(),
@@ -110,9 +115,14 @@ impl Succession {
         Ok(succession)
     }
 
-    /// Whether another proxy was there first.
+    /// Whether another proxy was there first, and lives.
     pub(crate) fn has_predecessor(&self) -> bool {
-        self.0.has_predecessor.load(Ordering::Relaxed)
+        self.0.predecessors.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether there is neither a proxy that this one replaces nor one that replaces it, now.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.has_predecessor() && !*self.0.succeeded.borrow()
     }
 
     /// Changes when the agent is to be followed anew.
@@ -133,11 +143,13 @@ impl Succession {
     async fn stand(
         &self,
         address: SocketAddr,
-        predecessor: Option<StdStream>,
+        predecessor: Option<(StdStream, Preceded)>,
         listener: Option<StdListener>,
     ) -> Infallible {
-        if let Some(Ok(predecessor)) = predecessor.map(UnixStream::from_std) {
-            self.follow(predecessor).await;
+        if let Some((predecessor, preceded)) = predecessor
+            && let Ok(predecessor) = UnixStream::from_std(predecessor)
+        {
+            self.follow(predecessor, preceded).await;
         }
         let mut listener = listener.map(Ok);
         let mut told = false;
@@ -158,7 +170,7 @@ impl Succession {
     }
 
     /// Waits for the end of the predecessor.
-    async fn follow(&self, mut predecessor: UnixStream) {
+    async fn follow(&self, mut predecessor: UnixStream, _until_then: Preceded) {
         // Its word and its end are the same to us, whichever comes first. A welcome is neither.
         let mut word = [0];
         while matches!(predecessor.read(&mut word).await, Ok(1)) && word == [WELCOME] {}
@@ -186,8 +198,8 @@ impl Succession {
             }
             match word {
                 [PRECEDES] => {
-                    let line = self.clone();
-                    tokio::spawn(async move { line.follow(other).await });
+                    let (line, preceded) = (self.clone(), Preceded::of(self));
+                    tokio::spawn(async move { line.follow(other, preceded).await });
                 }
                 [SUCCEEDS_UNWELCOMED] => self.give_way(other).await,
                 _ => self.welcome(other).await,
@@ -222,6 +234,21 @@ impl Succession {
         }
         warn!("the proxy that was to replace this one has gone");
         self.0.succeeded.send_replace(false);
+    }
+}
+
+// === impl Preceded ===
+
+impl Preceded {
+    pub(crate) fn of(succession: &Succession) -> Self {
+        succession.0.predecessors.fetch_add(1, Ordering::Relaxed);
+        Self(succession.clone())
+    }
+}
+
+impl Drop for Preceded {
+    fn drop(&mut self) {
+        self.0.0.predecessors.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -307,6 +334,7 @@ mod tests {
         assert!(!anew.has_changed().unwrap());
         assert!(!*second.succeeded().borrow());
         assert!(second.has_predecessor() && !first.has_predecessor());
+        assert!(!second.is_alone() && !first.is_alone());
         first.resign();
         timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
         assert!(*first.succeeded().borrow(), "it is succeeded for as long as the other lives");
@@ -321,7 +349,8 @@ mod tests {
         let succession = Succession::default();
         let mut anew = succession.follow_anew();
         let predecessor = UnixStream::from_std(ours).unwrap();
-        tokio::spawn(async move { succession.follow(predecessor).await });
+        let preceded = Preceded::of(&succession);
+        tokio::spawn(async move { succession.follow(predecessor, preceded).await });
         timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
     }
 
@@ -339,6 +368,20 @@ mod tests {
         let mut word = [0];
         timeout(PATIENCE, second.read_exact(&mut word)).await.unwrap().unwrap();
         assert_eq!(word, [RESIGNED]);
+    }
+
+    #[tokio::test]
+    async fn who_outlives_the_one_before_is_alone() {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let succession = Succession::default();
+        assert!(succession.is_alone());
+        let preceded = Preceded::of(&succession);
+        assert!(!succession.is_alone());
+        drop(theirs);
+        let followed = succession.follow(UnixStream::from_std(ours).unwrap(), preceded);
+        timeout(PATIENCE, followed).await.unwrap();
+        assert!(succession.is_alone() && !succession.has_predecessor());
     }
 
     /// A proxy that looks and goes: one that fails at start, and is started again.
@@ -366,6 +409,7 @@ mod tests {
         let (last, predecessor) = StdStream::pair().unwrap();
         predecessor.set_nonblocking(true).unwrap();
         let second = Succession::default();
+        let preceded = Preceded::of(&second);
         let third = Succession::enter(Path::new(&path)).unwrap();
         let mut anew = third.follow_anew();
         let told = async {
@@ -374,9 +418,10 @@ mod tests {
             assert!(!*third.succeeded().borrow());
             second.resign();
             timeout(PATIENCE, anew.changed()).await.unwrap().unwrap();
+            assert!(!second.has_predecessor() && third.has_predecessor());
         };
         tokio::select! {
-            never = second.stand(address, Some(predecessor), None) => match never {},
+            never = second.stand(address, Some((predecessor, preceded)), None) => match never {},
             () = told => {}
         }
     }

@@ -50,11 +50,6 @@ pub(crate) fn is_shared(address: SocketAddr) -> bool {
     bound(address, false).is_err_and(|errno| errno == Errno::EADDRINUSE) && bound(address, true).is_ok()
 }
 
-/// Whether nobody listens there, however much it would share.
-pub(crate) fn is_free(address: SocketAddr) -> bool {
-    bound(address, false).is_ok()
-}
-
 fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let fd = bound(address, true)?;
     listen(&fd, Backlog::new(HTTP_BACKLOG)?)?;

@@ -4,16 +4,12 @@
 //! come from different places, share a pod without a word then: the kernel gives each a part of its connections.
 
 use std::collections::HashSet;
-use std::fmt::Display;
-use std::fs::{read_dir, read_link, read_to_string};
-use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::fs::{File, read_dir, read_link};
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
 
-use tracing::debug;
-
-use crate::http::is_free;
 use crate::netns::inside;
 
 /// Where tunnels come in: every proxy has it in each of its pods.
@@ -22,41 +18,46 @@ const TUNNEL_PORT: u16 = 15_008;
 /// The state of a listening socket in the kernel's table (`TCP_LISTEN`).
 const LISTENING: &str = "0A";
 
-/// Whether somebody else listens for this pod's tunnels.
-pub(super) fn is_shared(netns: impl AsFd + Sync) -> bool {
-    let others = inside(netns, || -> io::Result<bool> {
-        // Mostly: a table of all connections of the pod is long.
-        if is_free(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), TUNNEL_PORT)) {
-            return Ok(false);
-        }
-        let listeners = listeners()?;
-        Ok(!listeners.is_empty() && !listeners.is_subset(&own_sockets()?))
-    });
-    match others {
-        Ok(Ok(shared)) => shared,
-        Ok(Err(cause)) => unknown(&cause),
-        // Then it cannot be served either, which is told.
-        Err(cause) => unknown(&cause),
-    }
+/// Whether somebody else listens for the tunnels of these pods, which have our listeners already.
+///
+/// # Errors
+///
+/// Our own sockets cannot be listed, or for a pod its namespace cannot be looked into: nothing is known then.
+pub(super) fn look(pods: Vec<(Arc<str>, OwnedFd)>) -> io::Result<Vec<(Arc<str>, io::Result<bool>)>> {
+    let own = own_sockets()?;
+    let found = pods.into_iter().map(|(uid, netns)| (uid, is_shared(netns, &own)));
+    Ok(found.collect())
 }
 
-fn unknown(cause: &dyn Display) -> bool {
-    debug!(%cause, "whether another proxy serves this pod is not known");
-    false
+fn is_shared(netns: impl AsFd + Sync, own: &HashSet<u64>) -> io::Result<bool> {
+    let listeners = inside(netns, listeners).map_err(io::Error::other)??;
+    Ok(!listeners.is_subset(own))
 }
 
 /// Inodes of the sockets that listen on the port in the namespace of this thread.
 fn listeners() -> io::Result<HashSet<u64>> {
     let mut found = HashSet::new();
     for table in ["tcp", "tcp6"] {
-        match read_to_string(format!("/proc/thread-self/net/{table}")) {
-            Ok(text) => found.extend(text.lines().filter_map(listener)),
+        let file = match File::open(format!("/proc/thread-self/net/{table}")) {
+            Ok(file) => file,
             // A kernel without IPv6.
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
             Err(cause) => return Err(cause),
+        };
+        // Below a headline the kernel lists those that listen before all connections, which may be many.
+        for line in BufReader::new(file).lines().skip(1) {
+            let line = line?;
+            if state(&line) != Some(LISTENING) {
+                break;
+            }
+            found.extend(listener(&line));
         }
     }
     Ok(found)
+}
+
+fn state(line: &str) -> Option<&str> {
+    line.split_whitespace().nth(3)
 }
 
 /// The inode, if the line is one of a socket that listens on the port.
@@ -69,9 +70,20 @@ fn listener(line: &str) -> Option<u64> {
 
 /// Inodes of the sockets of this process.
 fn own_sockets() -> io::Result<HashSet<u64>> {
-    let open = read_dir("/proc/self/fd")?.filter_map(|fd| read_link(fd.ok()?.path()).ok());
-    let inode = |target: PathBuf| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-    Ok(open.filter_map(inode).collect())
+    let mut found = HashSet::new();
+    for fd in read_dir("/proc/self/fd")? {
+        match read_link(fd?.path()) {
+            Ok(target) => found.extend(inode(&target)),
+            // Closed meanwhile.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(found)
+}
+
+fn inode(target: &Path) -> Option<u64> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -99,6 +111,15 @@ mod tests {
         let before = own_sockets()?;
         let _socket = std::net::TcpListener::bind("127.0.0.1:0")?;
         assert!(!own_sockets()?.is_subset(&before));
+        Ok(())
+    }
+
+    /// What is no network namespace cannot be looked into: that says nothing of the pod.
+    #[test]
+    fn what_cannot_be_seen_is_no_answer() -> io::Result<()> {
+        let nothing = OwnedFd::from(File::open("/proc/self/status")?);
+        let found = look(vec![(Arc::from("pod"), nothing)])?;
+        assert!(matches!(found.as_slice(), [(_, Err(_))]), "{found:?}");
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T
 
 /// Those of a run of the control thread, which wants the pod of dedicated mode or none.
 fn pods(running: &Running, wanted: bool) -> Pods {
-    let mut pods = Pods::new(running.clone(), Status::default());
+    let mut pods = Pods::new(running.clone(), Status::default(), Succession::default());
     if wanted {
         let workload = WorkloadName {
             namespace: "shop".to_owned(),
@@ -66,4 +66,22 @@ async fn a_pod_that_was_being_removed_in_a_panic_is_not_taken_for_one_that_runs(
     next.add_missing(&plane).await;
     assert!(next.all_carried());
     assert_eq!(plane.take(), ["remove shop/cart", "add shop/cart"]);
+}
+
+/// A look that fails says nothing: neither that another proxy is there nor that it has gone.
+#[tokio::test]
+async fn a_pod_stays_shared_until_it_is_seen_not_to_be() {
+    let (plane, running) = (StandIn::default(), Running::default());
+    let mut pods = pods(&running, true);
+    pods.add_missing(&plane).await;
+    let uid = Arc::from("shop/cart");
+    let unknown = || Err(io::Error::other("no thread"));
+    for (seen, shared, again) in
+        [(unknown(), false, true), (Ok(true), true, true), (unknown(), true, true), (Ok(false), false, false)]
+    {
+        let what = format!("{seen:?}");
+        pods.conclude(&uid, seen);
+        assert_eq!(pods.status.read(|state| state.pods[&uid].shared), shared, "{what}");
+        assert_eq!(pods.next_try().is_some(), again, "{what}");
+    }
 }
