@@ -180,7 +180,7 @@ impl Failed {
         let to = destination_workload.as_ref().or_else(|| snapshot.workload_by_ip(target.ip()));
         let port = match kind.direction {
             // Of a tunnel that never stood nobody said what for.
-            Direction::Inbound if hbone_destination.is_none() => None,
+            Direction::Inbound if kind.port.is_none() && hbone_destination.is_none() => None,
             _ => Some(target.port()),
         };
         let in_mesh = |end: Option<&Arc<Workload>>| {
@@ -328,6 +328,27 @@ workloads:
             let reports = failures.report(&mesh(text).await, now);
             assert_eq!(reports[0].of_mesh, of_mesh, "{text}");
             assert_eq!(reports[0].destination, "shop/bank:80", "as it was called then");
+        }
+    }
+
+    /// No tunnel leads to it, and what it asked for is known all the same.
+    #[test]
+    fn plaintext_that_is_denied_has_its_port_and_is_found_by_it() {
+        let (failures, now) = (Failures::default(), SystemTime::now());
+        let plain = Connection {
+            direction: Direction::Inbound,
+            source: "10.0.0.1:7".parse().unwrap(),
+            destination: "10.0.0.2:8080".parse().unwrap(),
+            ..connection(1)
+        };
+        failures.note(&failed(plain, ResponseFlag::Deny, "denied by policy"), now);
+        assert_eq!(failures.report(&Snapshot::default(), now)[0].destination, "10.0.0.2:8080");
+        for (port, found) in [(8080, true), (8081, false)] {
+            let ends = Ends {
+                source: vec!["10.0.0.1".parse().unwrap()],
+                destination: vec![([10, 0, 0, 2], port).into()],
+            };
+            assert_eq!(failures.between(&ends, &Snapshot::default(), now).is_some(), found, "{port}");
         }
     }
 

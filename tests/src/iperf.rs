@@ -15,6 +15,12 @@ pub const IPERF_PORT: u16 = 5201;
 /// How long the server may take to listen.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a server says that has not ended the test before. It ends a moment after its client does.
+const SERVER_BUSY: &str = "the server is busy running a test";
+
+/// How long it may take to.
+const SERVER_BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A running `iperf3 --server`.
 #[derive(Debug)]
 pub struct IperfServer {
@@ -64,8 +70,12 @@ impl Iperf {
             command.arg("--reverse");
         }
         // iperf3 reports its errors in the JSON too, so its exit status says less than its output.
-        let output = netns.enter(|| command.output()).with_context(|| format!("{command:?}"))?;
-        parse(&String::from_utf8_lossy(&output.stdout)).with_context(|| format!("{command:?}"))
+        let tested = wait_until("the test before to end", SERVER_BUSY_TIMEOUT, || {
+            let output = netns.enter(|| command.output())?;
+            let written = String::from_utf8_lossy(&output.stdout);
+            if written.contains(SERVER_BUSY) { Ok(None) } else { parse(&written).map(Some) }
+        });
+        tested.with_context(|| format!("{command:?}"))
     }
 }
 

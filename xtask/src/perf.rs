@@ -45,7 +45,10 @@ pub(crate) fn run(options: &Options) -> Result<Infallible> {
 fn build(profile: Profile) -> Result<()> {
     if profile == Profile::Release {
         println!("building ringway and its harness (release)");
-        return workspace::run_cargo(&["build", "--locked", "--release", "-p", "node", "-p", "ringway-perf"]);
+        // One after the other: built together, the proxy would get the features of libraries that only the harness needs,
+        // and not be the one that is shipped.
+        workspace::run_cargo(&["build", "--locked", "--release", "-p", "node"])?;
+        return workspace::run_cargo(&["build", "--locked", "--release", "-p", "ringway-perf"]);
     }
     // As the tests are built: after them nothing is left to build.
     workspace::run_cargo(&["build", "--locked", "--workspace", "--lib", "--bins", "--tests"])

@@ -125,7 +125,7 @@ pub(super) fn certificates(variables: &mut Variables, dedicated: bool) -> Option
         variables.refuse(
             "RINGWAY_CA_DIR",
             None,
-            "must name the directory of the embedded CA, made on first start; or CA_ADDRESS an Istio-style CA, or set \
+            "must name an existing directory for the embedded CA, whose root is made on first start; or CA_ADDRESS an Istio-style CA, or set \
              SPIRE_ENABLED=true",
         );
         return None;

@@ -467,7 +467,7 @@ fn an_empty_environment_says_all_that_is_missing() {
         error.to_string(),
         "the environment cannot be followed:\n  \
          XDS_ADDRESS: must name the xDS server, or LOCAL_XDS_PATH a file that describes the mesh\n  \
-         RINGWAY_CA_DIR: must name the directory of the embedded CA, made on first start; or CA_ADDRESS an Istio-style \
+         RINGWAY_CA_DIR: must name an existing directory for the embedded CA, whose root is made on first start; or CA_ADDRESS an Istio-style \
          CA, or set SPIRE_ENABLED=true\n  \
          RINGWAY_PODS_PATH: must name a file that lists the pods, or INPOD_UDS the socket of a node agent, or set \
          PROXY_MODE=dedicated\n  \
