@@ -1,5 +1,5 @@
 //! Ctrl-C while something is measured. The first ends it in order: whatever waits is woken, all is taken down, and what is
-//! whole is kept. The second leaves as soon as nothing is left in the system, and keeps nothing.
+//! whole is kept. The second leaves as soon as nothing is left in the system, whatever is written by then.
 //!
 //! One cause may send two: a terminal that closes does, and `timeout` signals its child and then the child's group. What
 //! comes within [`SAME_CAUSE`] of the first is therefore no second one.
